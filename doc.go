@@ -1,0 +1,40 @@
+// Package smtpsec is the map of a library for SMTP transport security; it has
+// no code of its own.
+//
+// A mail server has one question to which the answer is spread over a dozen
+// standards: may this message travel over this connection? Given a recipient
+// domain, the packages here find out what protects the way there (DNSSEC and
+// DANE, MTA-STS, the operator's own settings), open the connection, decide what
+// may be sent over it, and say why.
+//
+//   - dane: TLSA records and the verification of certificates against them
+//     (RFC 6698, 7671, 7672), and discovery of the records for a mail host
+//   - dane/dnssec: DNS answers that carry their security; the resolvers
+//   - mtasts: MTA-STS records, policies, fetching and caching (RFC 8461)
+//   - tlspolicy: delivery modes, the destination table, the decision as a pure
+//     function, the identity checks
+//   - smtpclient: the dialer that joins all of these: recipient domain in,
+//     ready session out
+//
+// Rooms that are planned but not there yet: certs (certificates, keys and CA
+// lists), smtpserver (a host access table in front of any Go SMTP server) and
+// tlspolicy/tlsrpt (TLS reporting, RFC 8460).
+//
+// # How they stand on each other
+//
+// internal and dane/dnssec are the ground. dane, mtasts, certs and tlspolicy
+// stand on it side by side and never import each other, so that each is useful
+// alone; facts pass between them as small values. smtpclient and smtpserver
+// stand on those. The examples are the roof. A test in this package keeps it so.
+//
+// # Two rules that every package obeys
+//
+// A check that failed or could not be made is never taken for an absent policy.
+// And nothing that somebody in the network can send before the peer is
+// authenticated causes clear text where policy forbids it, a permanent failure,
+// a crash or unbounded work.
+//
+// Start with smtpclient if you write an MTA, with tlspolicy if you have a dialer
+// of your own, with dane or mtasts if you need just that standard. The program
+// in examples/quickstart runs the whole system in one process.
+package smtpsec

@@ -24,21 +24,23 @@ import (
 // beginning with a hyphen, or an octet that is not a letter, digit, hyphen,
 // underscore or dot, matches no wildcard (as x509.Certificate.VerifyHostname).
 func Match(presented, reference string) bool {
-	if !Valid(presented) || reference == "" {
-		return false
+	// The rules about characters cost more than the comparison and matter only
+	// for the one name in a certificate that fits.
+	if equalFold(presented, reference) {
+		return Valid(presented)
 	}
 	suffix, wild := strings.CutPrefix(presented, "*.")
 	if !wild {
-		return equalFold(presented, reference)
+		return false
 	}
 	first, rest, _ := strings.Cut(reference, ".")
-	return first != "" && wildcardReference(reference) && equalFold(suffix, rest)
+	return first != "" && equalFold(suffix, rest) && wildcardReference(reference) && Valid(presented)
 }
 
 // Equal reports whether the presented name equals the reference, letter case
 // apart. A wildcard equals nothing.
 func Equal(presented, reference string) bool {
-	return Valid(presented) && presented[0] != '*' && equalFold(presented, reference)
+	return equalFold(presented, reference) && Valid(presented) && presented[0] != '*'
 }
 
 // Valid reports whether a presented name can match anything at all: 1 to 253

@@ -25,7 +25,9 @@
 //
 // [Verifier] and [NewReferences] do the part of the outcome that certificates
 // have: the chain, and the names that each rule accepts. [Explain] puts all of
-// it into words, with the row of the decision tables and its source.
+// it into words, with the row of the decision tables and its source. The tables
+// themselves are in docs/decisions.md: rows P before connecting, N without a TLS
+// session, E with one.
 //
 // What is promised: what failed, or was not looked at, is never taken for a
 // policy that is absent. Zero values refuse. No decision is permanent, since

@@ -36,7 +36,7 @@ const maxDetail = 256
 
 // Explain returns why a host or connection was treated as it was: a line for
 // each step, with the row of the decision tables in front (P for what is known
-// before connecting, 5.2 for connections without a TLS session, E for those
+// before connecting, N for connections without a TLS session, E for those
 // with one) and the rule's source behind, then the decision, and what would make
 // it pass if it did not. The lines end in "\n". The text is for people; its
 // wording may change.

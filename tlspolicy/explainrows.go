@@ -11,7 +11,7 @@ const (
 // row is one row of the decision tables in words. The words in braces are
 // replaced by those of the delivery.
 type row struct {
-	name     string // P4, E1, 5.2; "" for a row without name
+	name     string // P4, E1, N; "" for a row without name
 	sentence string
 	source   string
 	goesOn   bool // the next table is consulted
@@ -114,25 +114,25 @@ func outcomeWords(o Outcome) string {
 // reasonRows has the row that led to each reason; reasons whose row is known
 // before connecting have none here.
 var reasonRows = [len(reasonNames)]row{
-	ReasonSTARTTLSAbsent:  {"5.2", "without an offer of TLS mode {mode} delivers in clear text", chapterModes, false},
-	ReasonSTARTTLSRefused: {"5.2", "STARTTLS was refused, and fallback {fallback} ", chapterModes, false},
-	ReasonHandshakeFailed: {"5.2", "the handshake failed, and fallback {fallback} ", chapterModes, false},
+	ReasonSTARTTLSAbsent:  {"N", "without an offer of TLS mode {mode} delivers in clear text", chapterModes, false},
+	ReasonSTARTTLSRefused: {"N", "STARTTLS was refused, and fallback {fallback} ", chapterModes, false},
+	ReasonHandshakeFailed: {"N", "the handshake failed, and fallback {fallback} ", chapterModes, false},
 
-	ReasonDANEUnusableTLSAbsent:          {"5.2", "the TLSA records of {host} require TLS, and it is not offered", "RFC 7672 section 2.2", false},
-	ReasonDANEUnusableTLSRefused:         {"5.2", "the TLSA records of {host} require TLS, and it was refused", "RFC 7672 section 2.2", false},
-	ReasonDANEUnusableTLSHandshakeFailed: {"5.2", "the TLSA records of {host} require TLS, and there is no session", "RFC 7672 section 2.2", false},
+	ReasonDANEUnusableTLSAbsent:          {"N", "the TLSA records of {host} require TLS, and it is not offered", "RFC 7672 section 2.2", false},
+	ReasonDANEUnusableTLSRefused:         {"N", "the TLSA records of {host} require TLS, and it was refused", "RFC 7672 section 2.2", false},
+	ReasonDANEUnusableTLSHandshakeFailed: {"N", "the TLSA records of {host} require TLS, and there is no session", "RFC 7672 section 2.2", false},
 
-	ReasonModeTLSAbsent:          {"5.2", "mode {mode} requires TLS, and it is not offered", chapterModes, false},
-	ReasonModeTLSRefused:         {"5.2", "mode {mode} requires TLS, and it was refused", chapterModes, false},
-	ReasonModeTLSHandshakeFailed: {"5.2", "mode {mode} requires TLS, and there is no session that counts", chapterModes, false},
+	ReasonModeTLSAbsent:          {"N", "mode {mode} requires TLS, and it is not offered", chapterModes, false},
+	ReasonModeTLSRefused:         {"N", "mode {mode} requires TLS, and it was refused", chapterModes, false},
+	ReasonModeTLSHandshakeFailed: {"N", "mode {mode} requires TLS, and there is no session that counts", chapterModes, false},
 
-	ReasonSTSTLSAbsent:          {"5.2", "{policy} requires TLS, and it is not offered", "RFC 8461 section 5", false},
-	ReasonSTSTLSRefused:         {"5.2", "{policy} requires TLS, and it was refused", "RFC 8461 section 5", false},
-	ReasonSTSTLSHandshakeFailed: {"5.2", "{policy} requires TLS, and there is no session that counts", "RFC 8461 section 5", false},
+	ReasonSTSTLSAbsent:          {"N", "{policy} requires TLS, and it is not offered", "RFC 8461 section 5", false},
+	ReasonSTSTLSRefused:         {"N", "{policy} requires TLS, and it was refused", "RFC 8461 section 5", false},
+	ReasonSTSTLSHandshakeFailed: {"N", "{policy} requires TLS, and there is no session that counts", "RFC 8461 section 5", false},
 
-	ReasonDANETLSAbsent:          {"5.2", "the TLSA records of {host} require TLS, and it is not offered", "RFC 7672 section 2.2", false},
-	ReasonDANETLSRefused:         {"5.2", "the TLSA records of {host} require TLS, and it was refused", "RFC 7672 section 2.2", false},
-	ReasonDANETLSHandshakeFailed: {"5.2", "the TLSA records of {host} require TLS, and there is no session that counts", "RFC 7672 section 2.2", false},
+	ReasonDANETLSAbsent:          {"N", "the TLSA records of {host} require TLS, and it is not offered", "RFC 7672 section 2.2", false},
+	ReasonDANETLSRefused:         {"N", "the TLSA records of {host} require TLS, and it was refused", "RFC 7672 section 2.2", false},
+	ReasonDANETLSHandshakeFailed: {"N", "the TLSA records of {host} require TLS, and there is no session that counts", "RFC 7672 section 2.2", false},
 
 	ReasonDANEVerified: {"E1", "a TLSA record matches the certificate chain of {host}, which authenticates it whatever the mode", "RFC 7672 section 3", false},
 	ReasonDANEMismatch: {"E2", "no TLSA record matches the certificate chain of {host}", "RFC 7672 section 3", false},

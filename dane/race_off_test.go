@@ -1,0 +1,5 @@
+//go:build !race
+
+package dane
+
+const raceEnabled = false

@@ -1,0 +1,228 @@
+package mtasts
+
+const (
+	maxName  = 253 // octets of a name without final dot (RFC 1035 section 2.3.4)
+	maxLabel = 63  // octets of a label (RFC 1035 section 2.3.4)
+)
+
+// Match reports whether any pattern of the policy matches the mail host name
+// (RFC 8461 section 4.1), as MatchPattern. It does not look at Mode.
+func (p *Policy) Match(host string) bool {
+	h, ok := splitHost(host)
+	if !ok {
+		return false
+	}
+	if h.matchesAny(p.MX) {
+		return true
+	}
+	if isASCII(h.name) {
+		return false
+	}
+	converted, ok := h.toASCII()
+	return ok && converted.matchesAny(p.MX)
+}
+
+// MatchPattern reports whether the pattern matches the mail host name
+// (RFC 8461 section 4.1 and, by it, RFC 6125 section 6.4).
+//
+// A pattern is a host name, which matches itself alone, or "*." and a host name,
+// which matches that name with exactly one more label in front. Letter case and
+// one final dot are ignored on both sides. Anything that Policy.MX could not
+// hold matches nothing, and neither does an address. A host with U-labels is
+// converted to A-labels, a pattern is not; A-labels are never decoded.
+func MatchPattern(pattern, host string) bool {
+	h, ok := splitHost(host)
+	if !ok {
+		return false
+	}
+	if h.matches(pattern) {
+		return true
+	}
+	if isASCII(h.name) {
+		return false
+	}
+	converted, ok := h.toASCII()
+	return ok && converted.matches(pattern)
+}
+
+// splitName is a host name, without final dot, and the place of its first dot.
+type splitName struct {
+	name string
+	dot  int // len(name) in a name of one label
+}
+
+func splitHost(host string) (splitName, bool) {
+	if n := len(host); n > 0 && host[n-1] == '.' {
+		host = host[:n-1]
+	}
+	if host == "" || len(host) > maxName {
+		return splitName{}, false
+	}
+	dot := 0 // first labels are short: faster than strings.IndexByte
+	for dot < len(host) && host[dot] != '.' {
+		dot++
+	}
+	return splitName{host, dot}, true
+}
+
+func (h splitName) toASCII() (splitName, bool) {
+	name, ok := toALabels(h.name)
+	if !ok {
+		return splitName{}, false
+	}
+	return splitHost(name)
+}
+
+// matchesAny passes over, by length alone, what is neither the host nor its
+// suffix with a star, each perhaps with a final dot.
+func (h splitName) matchesAny(patterns []string) bool {
+	exact, wild := len(h.name), len(h.name)-h.dot+1
+	for _, pattern := range patterns {
+		if n := len(pattern); uint(n-exact) > 1 && uint(n-wild) > 1 {
+			continue
+		}
+		if h.matches(pattern) {
+			return true
+		}
+	}
+	return false
+}
+
+// matches compares first and looks at the characters only of what is equal:
+// nearly every pattern is told apart by its length or its last octet.
+func (h splitName) matches(pattern string) bool {
+	n := len(pattern)
+	if n == 0 {
+		return false
+	}
+	if pattern[n-1] == '.' {
+		n--
+		pattern = pattern[:n]
+	}
+	if n > 2 && pattern[0] == '*' {
+		// Exactly one label in place of the star: ".suffix" begins at the
+		// first dot of the host.
+		if pattern[1] != '.' || n-1 != len(h.name)-h.dot || !equalFold(pattern[1:], h.name[h.dot:]) {
+			return false
+		}
+		return validHostLabel(h.name[:h.dot]) && validName(pattern[2:], true) && !numericTLD(pattern)
+	}
+	if n != len(h.name) || !equalFold(pattern, h.name) {
+		return false
+	}
+	return validName(pattern, true) && !numericTLD(pattern)
+}
+
+// validHostLabel is the rule for the label in place of a star: letters, digits,
+// hyphens and underscores, in any order, since it comes from a real MX record.
+func validHostLabel(label string) bool {
+	if label == "" || len(label) > maxLabel {
+		return false
+	}
+	for i := 0; i < len(label); i++ {
+		if class[label[i]]&isLDH == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// validName reports whether name consists of LDH labels: 1 to 63 letters, digits
+// and hyphens, no hyphen at either end, 253 octets in all. With underscore that
+// character counts as a letter.
+func validName(name string, underscore bool) bool {
+	if len(name) > maxName {
+		return false
+	}
+	start := 0 // of the label
+	for i := 0; i < len(name); i++ {
+		c := name[i]
+		switch {
+		case class[c]&isAlnum != 0:
+		case c == '.':
+			if i == start || i-start > maxLabel {
+				return false
+			}
+			start = i + 1
+		case c == '-':
+			if i == start || i+1 == len(name) || name[i+1] == '.' {
+				return false
+			}
+		case c != '_' || !underscore:
+			return false
+		}
+	}
+	return start < len(name) && len(name)-start <= maxLabel
+}
+
+// numericTLD reports whether the last label is all digits: the name is an IPv4
+// address or would be taken for one.
+func numericTLD(name string) bool {
+	for i := len(name) - 1; i >= 0; i-- {
+		if name[i] == '.' {
+			return i < len(name)-1
+		}
+		if name[i] < '0' || name[i] > '9' {
+			return false
+		}
+	}
+	return name != ""
+}
+
+// equalFold compares texts of equal length and folds ASCII letters alone;
+// strings.EqualFold would take the Kelvin sign for a k.
+func equalFold(a, b string) bool {
+	// Nearly all names differ within eight octets, in more than the one bit
+	// in which the cases of a letter differ.
+	const caseBits = 0x2020202020202020
+	if len(a) >= 8 && len(b) >= 8 && (word(a)^word(b))&^caseBits != 0 {
+		return false
+	}
+	if a == b {
+		return true
+	}
+	for i := 0; i < len(a) && i < len(b); i++ {
+		x, y := a[i], b[i]
+		if x != y && (x|0x20 != y|0x20 || x|0x20 < 'a' || x|0x20 > 'z') {
+			return false
+		}
+	}
+	return true
+}
+
+// word is the first eight octets of s, in one load.
+func word(s string) uint64 {
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+}
+
+func isASCII(s string) bool {
+	const highBits = 0x8080808080808080
+	for ; len(s) >= 8; s = s[8:] {
+		if word(s)&highBits != 0 {
+			return false
+		}
+	}
+	var all byte
+	for i := 0; i < len(s); i++ {
+		all |= s[i]
+	}
+	return all < 0x80
+}
+
+// lowerASCII returns s itself if it has no upper-case ASCII letter.
+func lowerASCII(s string) string {
+	for i := 0; i < len(s); i++ {
+		if 'A' <= s[i] && s[i] <= 'Z' {
+			b := []byte(s)
+			for ; i < len(b); i++ {
+				if 'A' <= b[i] && b[i] <= 'Z' {
+					b[i] |= 0x20
+				}
+			}
+			return string(b)
+		}
+	}
+	return s
+}

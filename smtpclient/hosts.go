@@ -1,0 +1,131 @@
+package smtpclient
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/smtpsec/smtpsec/dane/dnssec"
+	"github.com/smtpsec/smtpsec/internal/hostname"
+	"github.com/smtpsec/smtpsec/tlspolicy"
+)
+
+// candidate is a host that may receive the mail.
+type candidate struct {
+	name    string // A-labels, no final dot; an address in text form for a literal
+	pref    uint16
+	mx      *dnssec.Answer // that led here; nil for a configured host and a literal
+	literal netip.Addr     // valid: name is not a name
+	local   bool           // configured: DialHost
+}
+
+// findMX asks for the mail exchangers of a domain (RFC 5321 section 5.1) and
+// writes down what it finds. The list is in the order in which the hosts are to
+// be tried.
+func (x *delivery) findMX(ctx context.Context, domain string) ([]candidate, error) {
+	ctx, cancel := context.WithTimeout(ctx, x.conf.timeouts.Resolve)
+	defer cancel()
+	begin := time.Now()
+	set, err := dnssec.LookupMX(ctx, x.resolver, domain)
+	report := &x.report.MX
+	report.Elapsed = time.Since(begin)
+	if err != nil {
+		report.Err = err
+		return nil, err
+	}
+	report.Outcome, report.Security = set.Answer.Outcome, set.Answer.Security
+	report.Malformed = set.Dropped
+	switch {
+	case set.Answer.Outcome == dnssec.NXDomain:
+		return nil, ErrNoDomain
+	case set.Null:
+		report.Null = true
+		return nil, ErrNullMX
+	case set.Answer.Outcome == dnssec.NoData:
+		// RFC 5321 section 5.1: the domain itself, as if its preference were 0.
+		report.Implicit = true
+		set.Hosts = []dnssec.MX{{Host: domain}}
+	}
+	hosts := x.candidates(set)
+	if len(hosts) == 0 {
+		return nil, ErrNoHosts
+	}
+	hosts, loop := x.withoutSelf(hosts)
+	if loop && len(hosts) == 0 {
+		return nil, ErrMailLoop
+	}
+	for _, h := range hosts {
+		report.Hosts = append(report.Hosts, MXHost{h.name, h.pref})
+	}
+	return hosts, nil
+}
+
+// candidates brings the hosts of an MX RRset into the order in which they are
+// tried. Names that cannot be connected to are dropped and recorded.
+func (x *delivery) candidates(set dnssec.MXSet) []candidate {
+	hosts := make([]candidate, 0, len(set.Hosts))
+	slices.SortStableFunc(set.Hosts, func(a, b dnssec.MX) int { return int(a.Pref) - int(b.Pref) })
+	for _, mx := range set.Hosts {
+		name, err := hostname.Parse(mx.Host)
+		if err != nil {
+			if len(x.report.MX.Dropped) < x.conf.limits.Hosts {
+				x.report.MX.Dropped = append(x.report.MX.Dropped, DroppedHost{printable([]byte(mx.Host), peerText), mx.Pref, err})
+			}
+			continue
+		}
+		if !slices.ContainsFunc(hosts, func(c candidate) bool { return c.name == name }) {
+			hosts = append(hosts, candidate{name: name, pref: mx.Pref, mx: set.Answer})
+		}
+	}
+	for start := 0; start < len(hosts); {
+		end := start + 1
+		for end < len(hosts) && hosts[end].pref == hosts[start].pref {
+			end++
+		}
+		equal := hosts[start:end]
+		x.conf.shuffle(len(equal), func(i, j int) { equal[i], equal[j] = equal[j], equal[i] })
+		start = end
+	}
+	if n := x.conf.limits.Hosts; len(hosts) > n {
+		x.report.MX.Beyond = len(hosts) - n
+		hosts = hosts[:n]
+	}
+	return hosts
+}
+
+// withoutSelf drops the hosts that are this system and all that are no better
+// (RFC 5321 section 5.1): mail sent there could only come back.
+func (x *delivery) withoutSelf(hosts []candidate) (rest []candidate, loop bool) {
+	self := x.conf.d.Self
+	if self == nil {
+		return hosts, false
+	}
+	for _, h := range hosts { // in the order of preference, but equals are shuffled
+		if self(h.name, netip.Addr{}) {
+			return slices.DeleteFunc(hosts, func(c candidate) bool { return c.pref >= h.pref }), true
+		}
+	}
+	return hosts, false
+}
+
+// mxState is what a failed MX lookup means for DANE.
+func mxState(err error) tlspolicy.DANEState {
+	if errors.Is(err, dnssec.KindBogus) {
+		return tlspolicy.DANEBogus
+	}
+	return tlspolicy.DANELookupError
+}
+
+// The facts about a domain that end a Dial before any host is tried.
+var (
+	// ErrNullMX: the domain says that it accepts no mail (RFC 7505). Permanent.
+	ErrNullMX = errors.New("the domain accepts no mail: it has a null MX record")
+	// ErrNoDomain: the domain does not exist. Permanent.
+	ErrNoDomain = errors.New("the domain does not exist")
+	// ErrMailLoop: the best mail host is this system itself.
+	ErrMailLoop = errors.New("mail for the domain loops back to this system")
+	// ErrNoHosts: no MX record has a usable host, or no host has a usable address.
+	ErrNoHosts = errors.New("no mail host with a usable address")
+)

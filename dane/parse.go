@@ -16,28 +16,28 @@ import "fmt"
 // The syntax is strict and anything else is a *SyntaxError. The values are not
 // judged: an unknown usage or a digest of the wrong length is a record all the
 // same, and Check says why it cannot be used.
-func ParseRecord(s string) (Record, error) {
-	var r Record
-	err := parseText(&r, s)
-	return r, err
-}
+func ParseRecord(s string) (Record, error) { return parseText(nil, s) }
 
 // UnmarshalText is ParseRecord into r, and reuses the capacity of r.Data: with
 // enough of it nothing is allocated. After an error *r is the zero Record but
 // for that capacity.
-func (r *Record) UnmarshalText(b []byte) error { return parseText(r, b) }
-
-func parseText[T string | []byte](r *Record, s T) error {
-	p := parser[T]{s: s}
+func (r *Record) UnmarshalText(b []byte) error {
 	data := r.Data[:0]
-	*r = Record{Data: data}
-	rec, problem := p.record(data)
-	if problem != "" {
-		*r = Record{Data: data}
-		return &SyntaxError{Input: clip(string(s[:min(len(s), maxInput)])), Offset: p.pos, Msg: problem}
+	rec, err := parseText(data, b)
+	if err != nil {
+		rec.Data = data
 	}
 	*r = rec
-	return nil
+	return err
+}
+
+func parseText[T string | []byte](data []byte, s T) (Record, error) {
+	p := parser[T]{s: s}
+	rec, problem := p.record(data)
+	if problem != "" {
+		return Record{}, &SyntaxError{Input: clip(string(s[:min(len(s), maxInput)])), Offset: p.pos, Msg: problem}
+	}
+	return rec, nil
 }
 
 // maxInput is how much of a faulty text a SyntaxError keeps.

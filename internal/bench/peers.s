@@ -1,0 +1,1 @@
+// This file lets peers.go declare functions that have no body.

@@ -12,6 +12,9 @@ import (
 // toALabels converts the U-labels of a name, which is split at ASCII dots only.
 // ASCII labels are left as they are. It fails if IDNA refuses a label.
 func toALabels(name string) (string, bool) {
+	if isASCII(name) {
+		return name, true
+	}
 	var b strings.Builder
 	for label, rest, more := "", name, true; more; {
 		label, rest, more = strings.Cut(rest, ".")

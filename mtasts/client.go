@@ -36,6 +36,9 @@ type Client struct {
 	Store Store
 	// Clock is the source of time; nil: the system's.
 	Clock Clock
+	// Pins are what the operator fixes for single domains, above all that
+	// discovery says; nil: none.
+	Pins PinSource
 	// Limits are intervals and bounds; zero fields have their defaults.
 	Limits Limits
 
@@ -68,14 +71,33 @@ type Client struct {
 //
 // What goes wrong in discovery is in Result.Err, and does not keep a delivery
 // from going on as Result.Outcome says. The error is non-nil only if domain is
-// no policy domain (ErrDomain), or if ctx ended first with nothing known: that
-// says nothing about whether there is a policy.
+// no policy domain (ErrDomain), if its pin is invalid (ErrPin), or if ctx ended
+// first with nothing known and no PinFloor: that says nothing about whether there
+// is a policy.
 func (c *Client) Lookup(ctx context.Context, domain string) (Result, error) {
 	domain, err := normalDomain(domain)
 	if err != nil {
 		return Result{Err: err}, err
 	}
 	g := c.start()
+	if c.Pins == nil {
+		return g.lookup(ctx, domain)
+	}
+	pin, err := g.pin(domain, g.clock.Now())
+	if err != nil {
+		return Result{Domain: domain, Err: err}, err
+	}
+	var r Result
+	if pin.discovers() {
+		if r, err = g.lookup(ctx, domain); err != nil && pin.Kind != PinFloor {
+			return r, err
+		}
+	}
+	return g.usePin(pin, domain, r), nil
+}
+
+// lookup is Lookup below the pins.
+func (g *engine) lookup(ctx context.Context, domain string) (Result, error) {
 	now := g.clock.Now()
 	if e := g.cache.get(domain, now); e != nil {
 		r, need := g.serve(e, now)
@@ -103,28 +125,37 @@ func (c *Client) Lookup(ctx context.Context, domain string) (Result, error) {
 //
 // changed says that another policy now applies than when Recheck was called: the
 // mode or a pattern differs, or there is one policy fewer or more. The attempt
-// may then be repeated. The error is as that of Lookup, except that it is also
-// non-nil when ctx ended before the check did; the Result then is what the cache
-// has.
+// may then be repeated. With PinOff and PinFixed nothing is asked and nothing
+// changes. The error is as that of Lookup, except that it is also non-nil when ctx
+// ended before the check did; the Result then is what the cache has, under the
+// pin.
 func (c *Client) Recheck(ctx context.Context, domain string) (r Result, changed bool, err error) {
 	domain, err = normalDomain(domain)
 	if err != nil {
 		return Result{Err: err}, false, err
 	}
 	g := c.start()
-	before := g.cached(domain)
+	pin, err := g.pin(domain, g.clock.Now())
+	if err != nil {
+		return Result{Domain: domain, Err: err}, false, err
+	}
+	if !pin.discovers() {
+		return g.usePin(pin, domain, Result{}), false, nil
+	}
+	before := pin.apply(domain, g.cached(domain))
 	a, err := g.wait(ctx, domain, recheck)
 	if err != nil {
 		err = &Error{Op: opLookup, Domain: domain, Err: err}
 		before.Domain = domain
 		return before, false, err
 	}
-	changed = !sameRules(before.Policy, a.result.Policy)
+	r = g.usePin(pin, domain, a.result)
+	changed = !sameRules(before.Policy, r.Policy)
 	if changed && g.trace {
 		now := g.clock.Now()
-		g.emit([]Event{{Kind: EventRecheckChanged, Level: slog.LevelInfo, Time: now, Domain: domain, ID: a.result.ID, Old: before.Policy, New: a.result.Policy}})
+		g.emit([]Event{{Kind: EventRecheckChanged, Level: slog.LevelInfo, Time: now, Domain: domain, ID: r.ID, Old: before.Policy, New: r.Policy}})
 	}
-	return a.result, changed, nil
+	return r, changed, nil
 }
 
 // sameRules reports whether two policies allow the same hosts in the same way.

@@ -25,21 +25,7 @@ func (g *engine) discover(ctx context.Context, domain string, why purpose) answe
 	e, news := g.load(e, now)
 	// Another flight may have ended since the caller looked, or another process
 	// may have written to the store.
-	r, need := g.serve(&e, now)
-	recent := !e.SeenAt.IsZero() && now.Sub(e.SeenAt) < recheckGap
-	enough := false
-	switch why {
-	case delivery: // a check in the background is up to the next lookup
-		enough = need == needNothing || need == needCheck && news
-	case recheck:
-		enough = need != needAnswer && recent
-	case planned:
-		info := e.info(now)
-		info.LastUsed = now // the plan has looked at that
-		due, _ := Plan(now, slices.Values([]EntryInfo{info}), PlanLimits{RefreshInterval: g.RefreshInterval})
-		enough = len(due) == 0
-	}
-	if enough {
+	if r, enough := g.enough(&e, news, now, why); enough {
 		g.store(&e, now, why)
 		return answer{result: r}
 	}
@@ -64,7 +50,7 @@ func (g *engine) discover(ctx context.Context, domain string, why purpose) answe
 	e, events, get := g.observeRecord(e, now, seen)
 	g.emit(events)
 	if !get.wanted {
-		r = g.result(&e, now)
+		r := g.result(&e, now)
 		e = g.save(e, now, why)
 		g.store(&e, now, why)
 		if merged := g.result(&e, now); merged.Policy != nil {
@@ -83,12 +69,31 @@ func (g *engine) discover(ctx context.Context, domain string, why purpose) answe
 	e, events = g.observePolicy(e, fetched)
 	g.emit(events)
 	now = g.clock.Now()
-	r = g.resultFetched(&e, now)
+	r := g.resultFetched(&e, now)
 	kept, events := g.settle(e, now)
 	g.emit(events)
 	kept = g.save(kept, now, why)
 	g.store(&kept, now, why)
 	return answer{result: r, asked: true}
+}
+
+// enough tells whether an entry answers the purpose without asking anybody; news
+// says that the store has just brought it.
+func (g *engine) enough(e *entry, news bool, now time.Time, why purpose) (Result, bool) {
+	r, need := g.serve(e, now)
+	switch why {
+	case delivery: // a check in the background is up to the next lookup
+		return r, need == needNothing || need == needCheck && news
+	case recheck:
+		recent := !e.SeenAt.IsZero() && now.Sub(e.SeenAt) < recheckGap
+		return r, need != needAnswer && recent
+	case planned:
+		info := e.info(now)
+		info.LastUsed = now // the plan has looked at that
+		due, _ := Plan(now, slices.Values([]EntryInfo{info}), PlanLimits{RefreshInterval: g.RefreshInterval})
+		return r, len(due) == 0
+	}
+	return r, false
 }
 
 // pause waits without a place, so that domains that must wait keep no others

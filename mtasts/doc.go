@@ -26,8 +26,14 @@
 // package mtasts/dirstore, so that the memory outlives a restart, and let
 // [Client.Run] fetch policies again before they expire.
 //
+// What the operator of a sender knows better than discovery is a [Pin]: a switch to
+// leave MTA-STS alone for a domain, a fixed policy, or a floor below which no
+// forgery can bring the domain.
+//
 // A receiver serves its [Policy] with a [Publisher] and puts what [RecordFor] says
-// into DNS: the file first, then the record.
+// into DNS: the file first, then the record. [PlanRollout] says which steps lead to
+// a new policy and how long to wait between them, [Check] whether the world sees
+// what it should.
 //
 // [ParseRecord] and [ParsePolicy] read the two texts; a [Parser] in mode [Strict]
 // with a Warn function judges them.

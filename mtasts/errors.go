@@ -36,6 +36,9 @@ var (
 	ErrBlockedAddress = errors.New("mtasts: policy host address blocked")
 	// ErrBackoff: nothing was asked because earlier attempts failed.
 	ErrBackoff = errors.New("mtasts: fetch backed off")
+	// ErrPin: the operator's pin for the domain is invalid, and whether a
+	// delivery may go on cannot be told.
+	ErrPin = errors.New("mtasts: invalid pin")
 )
 
 // Reasons, as in Result.Reason, Error.Reason and Event.Reason. The texts are
@@ -72,14 +75,15 @@ const (
 	opFetch   = "fetch"
 	opBackoff = "backoff"
 	opLookup  = "lookup"
+	opPin     = "pin"
 )
 
 // Error tells what failed in the discovery of a policy, for whom, and why.
 type Error struct {
-	Op     string // "domain", "record", "fetch", "backoff" or "lookup"
+	Op     string // "domain", "record", "fetch", "backoff", "lookup" or "pin"
 	Domain string // the policy domain, as far as it is known
 	Host   string // the policy host, for a fetch
-	Reason string // one of the Reason texts; empty if ctx ended
+	Reason string // one of the Reason texts; empty if ctx ended or a pin is invalid
 	Err    error  // the cause; may be nil
 }
 

@@ -30,6 +30,7 @@ const (
 	EventEntryCorrupt  EventKind = "entry-corrupt"  // a stored entry cannot be used and is read as absent
 
 	EventRecheckChanged EventKind = "recheck-changed" // Recheck brought another policy
+	EventPinApplied     EventKind = "pin-applied"     // a pin had a say in a result: Reason is its kind, Old what discovery has, New the pin's policy
 
 	EventDowngradeMode     EventKind = "downgrade-mode"     // enforce to testing or none, testing to none
 	EventDowngradeMaxAge   EventKind = "downgrade-max-age"  // max_age cut to under a day, or under a tenth
@@ -47,7 +48,7 @@ type Event struct {
 	Domain   string
 	ID       string    // id of the TXT record in question
 	Host     string    // policy host, for GETs
-	Reason   string    // one of the Reason texts; "multiple" or "syntax" for record-invalid
+	Reason   string    // one of the Reason texts; "multiple" or "syntax" for record-invalid, the kind for pin-applied
 	Err      error     // the failure itself
 	Attempts int       // failures in a row, for GETs
 	Next     time.Time // when the next attempt may be made, if it is put off

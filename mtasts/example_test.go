@@ -214,3 +214,80 @@ func ExamplePlan() {
 	// old.example
 	// true
 }
+
+// nameServer is a DNS in which the domain's mail host is not yet as the policy says.
+type nameServer struct{ internet }
+
+func (nameServer) LookupMX(context.Context, string) ([]*net.MX, error) {
+	return []*net.MX{{Host: "mx1.partner.example.", Pref: 10}, {Host: "mx.elsewhere.example.", Pref: 20}}, nil
+}
+
+// Before a policy goes to enforce: does the world look as it says?
+func ExampleCheck() {
+	policy := &mtasts.Policy{Mode: mtasts.ModeEnforce, MX: []string{"*.partner.example"}, MaxAge: 7 * 24 * time.Hour}
+	findings := mtasts.Check(context.Background(), "partner.example", policy, mtasts.CheckOptions{
+		Resolver: nameServer{},
+		Fetch:    mtasts.FetchConfig{Transport: internet{}},
+		ID:       "20260101T000000",
+	})
+	fmt.Print(findings)
+	fmt.Println("worst:", findings.Worst())
+	// Output:
+	// error: mx-unmatched: mx.elsewhere.example: no pattern of the policy matches this mail host
+	// warning: tlsrpt: _smtp._tls.partner.example: no record: failures of senders will not be reported
+	// worst: error
+}
+
+func ExamplePlanRollout() {
+	next := &mtasts.Policy{Mode: mtasts.ModeEnforce, MX: []string{"mx.example.net"}, MaxAge: 28 * 24 * time.Hour}
+	for _, step := range mtasts.PlanRollout(nil, next, mtasts.RolloutFacts{RecordTTL: time.Hour, MXTTL: time.Hour}) {
+		fmt.Println(step)
+	}
+	// Output:
+	// serve testing [mx.example.net] max_age=24h0m0s, wait 1m0s: until no reverse proxy has the file before
+	// record testing [mx.example.net] max_age=24h0m0s: failures are reported, mail flows
+	// reports, wait 336h0m0s: two weeks without failures before enforce
+	// serve enforce [mx.example.net] max_age=24h0m0s, wait 1m0s: until no reverse proxy has the file before
+	// record enforce [mx.example.net] max_age=24h0m0s, wait 168h0m0s: enforce, while it can still be taken back in a day
+	// serve enforce [mx.example.net] max_age=672h0m0s, wait 1m0s: until no reverse proxy has the file before
+	// record enforce [mx.example.net] max_age=672h0m0s: the goal
+}
+
+// The mail hosts change, and no sender that remembers the old policy for four
+// weeks may lose mail.
+func ExamplePlanRollout_newHosts() {
+	week := 7 * 24 * time.Hour
+	current := &mtasts.Policy{Mode: mtasts.ModeEnforce, MX: []string{"mx.old.example"}, MaxAge: week}
+	next := &mtasts.Policy{Mode: mtasts.ModeEnforce, MX: []string{"mx.new.example"}, MaxAge: week}
+	facts := mtasts.RolloutFacts{RecordTTL: time.Hour, MXTTL: 2 * time.Hour, LongestMaxAge: 4 * week}
+	for _, step := range mtasts.PlanRollout(current, next, facts) {
+		if step.Policy != nil {
+			fmt.Println(step.Action, step.Policy.MX, step.Wait)
+			continue
+		}
+		fmt.Println(step.Action, step.Wait)
+	}
+	// Output:
+	// serve [mx.old.example mx.new.example] 1m0s
+	// record [mx.old.example mx.new.example] 673h0m0s
+	// move-mx 2h0m0s
+	// serve [mx.new.example] 1m0s
+	// record [mx.new.example] 0s
+}
+
+// The operator's word for one domain: never less than this policy, whatever
+// discovery says.
+func ExamplePins() {
+	client := &mtasts.Client{
+		Resolver: internet{}, Fetch: mtasts.FetchConfig{Transport: internet{}},
+		Pins: mtasts.Pins{
+			"nobody.example": {Kind: mtasts.PinFloor, Policy: &mtasts.Policy{Mode: mtasts.ModeEnforce, MX: []string{"mx.nobody.example"}}},
+		},
+	}
+	result, err := client.Lookup(context.Background(), "nobody.example")
+	fmt.Println(result.Outcome, result.Source, result.Reason, err)
+	fmt.Println(result.Match("mx.nobody.example"), result.Match("mx.attacker.example"))
+	// Output:
+	// enforce pinned record-absent <nil>
+	// true false
+}

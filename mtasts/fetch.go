@@ -102,6 +102,8 @@ type fetcher struct {
 	FetchConfig
 	resolver Resolver
 	clock    Clock
+	// handshake is told of the TLS of a reply; nil: nobody is.
+	handshake func(*tls.ConnectionState)
 }
 
 // get fetches the policy file of a normalised domain. The error is a
@@ -183,6 +185,9 @@ func (f *fetcher) exchange(ctx context.Context, abort context.CancelCauseFunc, t
 		return nil, classify(ctx, err)
 	}
 	defer response.Body.Close()
+	if f.handshake != nil && response.TLS != nil && len(response.TLS.PeerCertificates) > 0 {
+		f.handshake(response.TLS)
+	}
 	if f.Transport != nil { // which may not tie the body to the context
 		stop := context.AfterFunc(ctx, func() { response.Body.Close() })
 		defer stop()

@@ -30,6 +30,7 @@ type engine struct {
 	policy   Mode
 	cache    *memory
 	stores   Store         // may be nil
+	pins     PinSource     // may be nil
 	places   chan struct{} // one for each flight that runs
 	hook     func(Event)
 	logger   *slog.Logger
@@ -48,6 +49,7 @@ func newEngine(c *Client) *engine {
 		resolver: c.Resolver,
 		record:   Parser{Mode: Strict},
 		stores:   c.Store,
+		pins:     c.Pins,
 		hook:     c.Trace,
 		logger:   c.Logger,
 		flights:  make(map[string]*flight),

@@ -39,6 +39,12 @@ func (g *engine) lease(ctx context.Context, e entry, now time.Time, why purpose)
 		g.storeFailed(e.Domain, err, now)
 		return e, nothing, false
 	case held:
+		// Between the last look and the lease its former holder may have saved
+		// what he found, and nobody need ask again.
+		e, news := g.load(e, now)
+		if _, enough := g.enough(&e, news, now, why); news && enough {
+			return e, release, true
+		}
 		return e, release, false
 	case why == planned:
 		return e, nothing, true

@@ -73,13 +73,32 @@ func (h splitName) toASCII() (splitName, bool) {
 	return splitHost(name)
 }
 
-// matchesAny passes over, by length alone, what is neither the host nor its
-// suffix with a star, each perhaps with a final dot.
+// matchesAny passes over what can be told apart without a look at all of it: by
+// length, which is that of the host or of its suffix with a star, each perhaps with
+// a final dot, or by the first eight octets after the star.
 func (h splitName) matchesAny(patterns []string) bool {
-	exact, wild := len(h.name), len(h.name)-h.dot+1
+	// Two cases of a letter differ in this one bit; so do other octets, which
+	// are told apart later.
+	const caseBits = 0x2020202020202020
+	suffix := h.name[h.dot:]
+	exact, wild := len(h.name), len(suffix)+1
+	var name, tail uint64
+	if len(suffix) >= 8 {
+		name, tail = word(h.name)|caseBits, word(suffix)|caseBits
+	}
 	for _, pattern := range patterns {
-		if n := len(pattern); uint(n-exact) > 1 && uint(n-wild) > 1 {
+		n := len(pattern)
+		if uint(n-exact) > 1 && uint(n-wild) > 1 {
 			continue
+		}
+		if tail != 0 && n > 8 {
+			if pattern[0] == '*' {
+				if word(pattern[1:])|caseBits != tail {
+					continue
+				}
+			} else if word(pattern)|caseBits != name {
+				continue
+			}
 		}
 		if h.matches(pattern) {
 			return true
@@ -172,12 +191,6 @@ func numericTLD(name string) bool {
 // equalFold compares texts of equal length and folds ASCII letters alone;
 // strings.EqualFold would take the Kelvin sign for a k.
 func equalFold(a, b string) bool {
-	// Nearly all names differ within eight octets, in more than the one bit
-	// in which the cases of a letter differ.
-	const caseBits = 0x2020202020202020
-	if len(a) >= 8 && len(b) >= 8 && (word(a)^word(b))&^caseBits != 0 {
-		return false
-	}
 	if a == b {
 		return true
 	}

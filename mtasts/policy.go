@@ -100,7 +100,9 @@ func writtenPattern(pattern string) (string, bool) {
 	if !ok || !validName(suffix, true) {
 		return "", false
 	}
-	if wild {
+	if wild && suffix == pattern[2:] {
+		suffix = pattern // which takes no memory
+	} else if wild {
 		suffix = "*." + suffix
 	}
 	return lowerASCII(suffix), len(suffix) <= maxName

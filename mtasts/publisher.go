@@ -141,8 +141,12 @@ func PolicyID(p *Policy) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return policyID(text), nil
+}
+
+func policyID(text []byte) string {
 	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:maxID/2]), nil
+	return hex.EncodeToString(sum[:maxID/2])
 }
 
 // RecordFor returns the text of the TXT record at _mta-sts.<domain> for a policy,

@@ -80,6 +80,7 @@ func (g *engine) round(ctx context.Context, scan bool) (time.Time, error) {
 	}
 	limits := PlanLimits{RefreshInterval: g.RefreshInterval}
 	jobs, next := Plan(now, concat(g.cache.infos(now), slices.Values(stored)), limits)
+	jobs = slices.DeleteFunc(jobs, func(j Job) bool { return g.pinned(j.Domain, now) })
 	if len(jobs) > 0 && g.refreshAll(ctx, jobs) {
 		next = g.clock.Now() // some had to wait for the next round
 	}

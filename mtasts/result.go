@@ -46,9 +46,10 @@ const (
 	SourceFresh                // fetched during this call, or by the flight that it joined
 	SourceCached               // from the cache; the last check is recent and found nothing wrong
 	SourceStale                // from the cache and unexpired, but a check or refresh failed or is overdue
+	SourcePinned               // from a pin of the operator's
 )
 
-var sourceNames = [...]string{"none", "fresh", "cached", "stale"}
+var sourceNames = [...]string{"none", "fresh", "cached", "stale", "pinned"}
 
 // String returns the source's stable name, such as "cached".
 func (s Source) String() string {
@@ -73,7 +74,8 @@ type Result struct {
 	Domain string // normalised policy domain
 
 	// Policy is non-nil exactly when an unexpired policy is held, one of mode
-	// none included. It is shared and must not be changed.
+	// none included, or a pin applies; PinOff applies mode none. It is shared
+	// and must not be changed. Match asks it together with a PinFloor.
 	Policy *Policy
 	// ID is the id of the TXT record under which the policy was fetched;
 	// without a policy the id last seen, if any.
@@ -82,7 +84,7 @@ type Result struct {
 	Outcome Outcome
 
 	FetchedAt time.Time // start of the GET that brought the policy; zero without one
-	Expires   time.Time // end of the policy's validity; zero without one
+	Expires   time.Time // end of the policy's validity, or of the pin that is its Source; zero without one
 
 	// Body is the policy file as served, which TLS reports quote (RFC 8460
 	// section 4.2). It is shared and must not be changed.
@@ -95,10 +97,13 @@ type Result struct {
 	Report ReportType
 	Reason string // why the last check failed, one of the Reason texts
 	Err    error  // the same as an error; nil if nothing failed
+
+	floor *Policy // of a PinFloor, where Policy is of mode enforce as well
 }
 
-// Match reports whether the policy names host, as Policy.Match. Without a policy
-// it is false.
+// Match reports whether the policy names host, as Policy.Match, and while a
+// PinFloor is in force whether the pin's policy names it too. Without a policy it
+// is false.
 func (r *Result) Match(host string) bool {
-	return r.Policy != nil && r.Policy.Match(host)
+	return r.Policy != nil && r.Policy.Match(host) && (r.floor == nil || r.floor.Match(host))
 }

@@ -392,15 +392,21 @@ func (e *entry) resultWith() Result {
 		Domain: e.Domain, Policy: e.Policy, ID: e.AppliedID, FetchedAt: e.FetchedAt, Expires: e.Expires,
 		Body: e.Body, Warnings: e.Warnings, Reason: e.Check.Reason, Err: e.Check.Err,
 	}
-	switch e.Policy.Mode {
-	case ModeEnforce:
-		r.Outcome, r.Report = OutcomeEnforce, e.Check.report()
-	case ModeTesting:
-		r.Outcome, r.Report = OutcomeTesting, e.Check.report()
-	default:
-		r.Outcome = OutcomeNone
+	if r.Outcome = outcomeOf(e.Policy.Mode); r.Outcome != OutcomeNone {
+		r.Report = e.Check.report()
 	}
 	return r
+}
+
+// outcomeOf is the outcome while a policy of this mode is held.
+func outcomeOf(mode PolicyMode) Outcome {
+	switch mode {
+	case ModeEnforce:
+		return OutcomeEnforce
+	case ModeTesting:
+		return OutcomeTesting
+	}
+	return OutcomeNone
 }
 
 func (e *entry) resultWithout() Result {

@@ -375,13 +375,13 @@ func TestTwoProcessesLoseNothing(t *testing.T) {
 	require.Equal(t, 2*each, counter(e))
 }
 
-// TestKill kills a writing process 200 times: the file is the old or the new
+// TestKill kills a writing process again and again: the file is the old or the new
 // entry every time, and its version never goes back.
 func TestKill(t *testing.T) {
 	dir := t.TempDir()
 	random := rand.New(rand.NewPCG(1, 9))
 	var last mtasts.Version
-	for round := range 200 {
+	for round := range killRounds {
 		cmd, lines := startChild(t, dir, 0)
 		for range 1 + random.IntN(3) {
 			require.True(t, lines.Scan(), "round %d", round)

@@ -96,7 +96,7 @@ func increment(ctx context.Context, s mtasts.Store) (mtasts.Version, error) {
 		}
 		version, err := s.Put(ctx, counterEntry("example.com", n+1), old)
 		if err == nil && version <= old {
-			return 0, fmt.Errorf("Put over version %d made it %d", old, version)
+			return 0, fmt.Errorf("version %d after a Put over %d", version, old)
 		}
 		if !errors.Is(err, mtasts.ErrStoreConflict) {
 			return version, err

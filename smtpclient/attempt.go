@@ -120,7 +120,7 @@ func (t *attempt) speak(ctx context.Context) (polite bool, err error) {
 		var failed *HandshakeError
 		switch {
 		case errors.As(err, &failed):
-			t.a.Outcome = tlspolicy.Outcome{TLS: tlspolicy.TLSHandshakeFailed}
+			t.handshakeFailed()
 		case refused:
 			t.a.Outcome.TLS = tlspolicy.TLSRefused
 		case err != nil:
@@ -230,6 +230,15 @@ func (t *attempt) check(cs *tls.ConnectionState, refs *tlspolicy.References) {
 	})
 }
 
+// handshakeFailed takes back what was found about the certificate. crypto/tls has
+// it checked before the peer has shown that it holds the key, so that anybody
+// could have sent it.
+func (t *attempt) handshakeFailed() {
+	t.a.Outcome = tlspolicy.Outcome{TLS: tlspolicy.TLSHandshakeFailed}
+	t.a.Identity, t.a.TLSA, t.a.Unverified = tlspolicy.Identity{}, dane.Result{}, nil
+	t.a.Version, t.a.Suite = 0, 0
+}
+
 // inside says EHLO again inside TLS. Nothing but its own reply counts from here
 // on, there is no HELO and no clear text any more, with one exception: with TLS
 // 1.3 a server that refuses the client in the handshake can say so only after
@@ -246,9 +255,8 @@ func (t *attempt) inside(ctx context.Context) (polite bool, err error) {
 	}
 	if ctx.Err() == nil && isAlert(err) && t.talk.nothingHeard() {
 		t.a.Stage = StageHandshake
-		t.a.Outcome = tlspolicy.Outcome{TLS: tlspolicy.TLSHandshakeFailed}
+		t.handshakeFailed()
 		t.a.Decision = t.requirement.Decide(t.a.Outcome)
-		t.a.Identity = tlspolicy.Identity{}
 		return false, t.refuse(&HandshakeError{Cause: CauseAlert, Err: err})
 	}
 	// The session met the policy and then broke; policy has nothing to say to it.

@@ -169,8 +169,9 @@ func (x *delivery) run(ctx context.Context) (*Session, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	// Another Dial may have refreshed the policy since this one looked it up.
-	if recheckErr != nil || !changed && sameRules(x.sts, fresh) {
+	// Another Dial may have refreshed the policy since this one looked it up. That
+	// there is none any more, or none to be had, is no policy that allows more.
+	if recheckErr != nil || fresh.Policy == nil || !changed && sameRules(x.sts, fresh) {
 		return nil, err
 	}
 	x.sts, x.report.MTASTS = fresh, fresh
@@ -272,8 +273,6 @@ func (x *delivery) stsState(host candidate) tlspolicy.STSState {
 	}
 	match := x.sts.Match(host.name)
 	switch x.sts.Outcome {
-	case mtasts.OutcomeUnknown:
-		return tlspolicy.STSUnknown // fails closed
 	case mtasts.OutcomeEnforce:
 		if match {
 			return tlspolicy.STSEnforceMatch
@@ -286,8 +285,11 @@ func (x *delivery) stsState(host candidate) tlspolicy.STSState {
 		return tlspolicy.STSTestingMismatch
 	case mtasts.OutcomeNone, mtasts.OutcomeNoRecord:
 		return tlspolicy.STSNoPolicy
+	case mtasts.OutcomeMultipleRecords, mtasts.OutcomeInvalidRecord, mtasts.OutcomeDNSError, mtasts.OutcomeFetchError,
+		mtasts.OutcomeWebPKI, mtasts.OutcomePolicyInvalid, mtasts.OutcomeBackoff:
+		return tlspolicy.STSDiscoveryError
 	}
-	return tlspolicy.STSDiscoveryError
+	return tlspolicy.STSUnknown // fails closed
 }
 
 // failedSTS tells whether a host was left because of the MTA-STS policy.

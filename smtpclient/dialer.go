@@ -78,7 +78,8 @@ type Dialer struct {
 	// StrictTLS is used where policy excludes clear text. Nil: TLS 1.2 and up
 	// with the suites of crypto/tls. It is cloned. ServerName,
 	// InsecureSkipVerify and ClientSessionCache are set by the Dialer, and a
-	// VerifyConnection can refuse a session but make none acceptable. RootCAs
+	// VerifyConnection can refuse a session, which counts as a failed handshake,
+	// but make none acceptable. RootCAs
 	// (see Trust), settings for encrypted ClientHello (crypto/tls does not call
 	// VerifyConnection when the server rejects it) and a version below TLS 1.2 are
 	// errors.
@@ -86,7 +87,7 @@ type Dialer struct {
 	// OpportunisticTLS is used where clear text would be the alternative, so that
 	// even old TLS is better than none. Nil: TLS 1.0 and up, with RSA key exchange
 	// and CBC suites but without RC4 and 3DES. The rules of StrictTLS apply, but
-	// for the version.
+	// for the version. What is refused here may go in clear text instead.
 	OpportunisticTLS *tls.Config
 
 	// Port is the port of MX hosts, and of a host given to DialHost without one.
@@ -107,7 +108,7 @@ type Dialer struct {
 	// Self tells whether a host or address is this mail system, which ends the
 	// list of MX hosts (RFC 5321 section 5.1). It is called once with each host
 	// and the zero address, before anything is resolved, and again with each
-	// address. Nil: never.
+	// address; not for DialHost. Nil: never.
 	Self func(host string, addr netip.Addr) bool
 
 	// Timeouts and Limits; zero fields mean their defaults.
@@ -277,8 +278,15 @@ func (c *config) connect(ctx context.Context, addr netip.AddrPort, source netip.
 	if addr.Addr().Is4() {
 		network = "tcp4"
 	}
-	return c.dial(ctx, network, addr.String())
+	conn, err := c.dial(ctx, network, addr.String())
+	if err == nil && conn == nil {
+		return nil, errNoConn
+	}
+	return conn, err
 }
+
+// errNoConn is the fault of a DialContext that breaks its contract.
+var errNoConn = errors.New("DialContext returned neither a connection nor an error")
 
 // resolverFor returns the Resolver, the system's if none was given.
 func (c *config) resolverFor(ctx context.Context) (dnssec.Resolver, error) {

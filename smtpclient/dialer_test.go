@@ -25,23 +25,25 @@ func TestValidate(t *testing.T) {
 		Timeouts: Timeouts{Stagger: -1, Total: -1}, Limits: Limits{ReplyLine: 5000},
 	}).Validate())
 	bad := map[string]*Dialer{
-		"Hostname":                           {Hostname: "mta"},
-		"host name that injects":             {Hostname: "mta.example\r\nMAIL"},
-		"Hostname with a wildcard":           {Hostname: "*.sender.example"},
-		"LocalIPv4":                          {LocalIPv4: netip.MustParseAddr("2001:db8::1")},
-		"LocalIPv6":                          {LocalIPv6: netip.MustParseAddr("192.0.2.1")},
-		"LocalIPv6, mapped":                  {LocalIPv6: netip.MustParseAddr("::ffff:192.0.2.1")},
-		"Family":                             {Family: 9},
-		"Timeouts.Greeting":                  {Timeouts: Timeouts{Greeting: -1}},
-		"Timeouts.Quit":                      {Timeouts: Timeouts{Quit: -time.Second}},
-		"Limits.Hosts":                       {Limits: Limits{Hosts: -1}},
-		"Limits.ReplyLine":                   {Limits: Limits{ReplyLine: 1 << 20}},
-		"StrictTLS: RootCAs":                 {StrictTLS: &tls.Config{RootCAs: x509.NewCertPool()}},
-		"StrictTLS: MinVersion":              {StrictTLS: &tls.Config{MinVersion: tls.VersionTLS11}},
-		"StrictTLS: MaxVersion":              {StrictTLS: &tls.Config{MaxVersion: tls.VersionTLS11}},
-		"StrictTLS: encrypted ClientHello":   {StrictTLS: &tls.Config{EncryptedClientHelloConfigList: []byte{}}},
-		"OpportunisticTLS: RootCAs":          {OpportunisticTLS: &tls.Config{RootCAs: x509.NewCertPool()}},
-		"OpportunisticTLS: encrypted, check": {OpportunisticTLS: &tls.Config{EncryptedClientHelloRejectionVerify: func(tls.ConnectionState) error { return nil }}},
+		"Hostname":                          {Hostname: "mta"},
+		"host name that injects":            {Hostname: "mta.example\r\nMAIL"},
+		"Hostname with a wildcard":          {Hostname: "*.sender.example"},
+		"LocalIPv4":                         {LocalIPv4: netip.MustParseAddr("2001:db8::1")},
+		"LocalIPv6":                         {LocalIPv6: netip.MustParseAddr("192.0.2.1")},
+		"LocalIPv6, mapped":                 {LocalIPv6: netip.MustParseAddr("::ffff:192.0.2.1")},
+		"Family":                            {Family: 9},
+		"Timeouts.Greeting":                 {Timeouts: Timeouts{Greeting: -1}},
+		"Timeouts.Quit":                     {Timeouts: Timeouts{Quit: -time.Second}},
+		"Limits.Hosts":                      {Limits: Limits{Hosts: -1}},
+		"Limits.ReplyLine":                  {Limits: Limits{ReplyLine: 1 << 20}},
+		"StrictTLS: RootCAs":                {StrictTLS: &tls.Config{RootCAs: x509.NewCertPool()}},
+		"StrictTLS: MinVersion":             {StrictTLS: &tls.Config{MinVersion: tls.VersionTLS11}},
+		"StrictTLS: MaxVersion":             {StrictTLS: &tls.Config{MaxVersion: tls.VersionTLS11}},
+		"OpportunisticTLS: no version left": {OpportunisticTLS: &tls.Config{MinVersion: tls.VersionTLS13, MaxVersion: tls.VersionTLS12}},
+		"OpportunisticTLS: below what crypto/tls begins at": {OpportunisticTLS: &tls.Config{MaxVersion: tls.VersionTLS11}},
+		"StrictTLS: encrypted ClientHello":                  {StrictTLS: &tls.Config{EncryptedClientHelloConfigList: []byte{}}},
+		"OpportunisticTLS: RootCAs":                         {OpportunisticTLS: &tls.Config{RootCAs: x509.NewCertPool()}},
+		"OpportunisticTLS: encrypted, check":                {OpportunisticTLS: &tls.Config{EncryptedClientHelloRejectionVerify: func(tls.ConnectionState) error { return nil }}},
 	}
 	for name, d := range bad {
 		err := d.Validate()
@@ -190,5 +192,18 @@ func TestLogger(t *testing.T) {
 		st.dialOK().Close()
 		require.Contains(t, out.String(), "host=mx1.partner.example")
 		require.Contains(t, out.String(), "action=deliver-clear")
+	})
+}
+
+// TestNoConnection: a DialContext that breaks its contract costs the address, not
+// the process.
+func TestNoConnection(t *testing.T) {
+	bubble(t, preferred, func(t *testing.T, st *stage) {
+		st.dialer.DialContext = func(context.Context, string, string) (net.Conn, error) { return nil, nil }
+		e := st.dialFail(context.Background())
+		var failed *ConnectError
+		require.ErrorAs(t, e, &failed)
+		require.ErrorIs(t, e, errNoConn)
+		require.Equal(t, "4.4.1", e.Status)
 	})
 }

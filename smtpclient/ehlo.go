@@ -65,7 +65,8 @@ func (e Extensions) Len() int { return len(e.list) }
 // parseEHLO takes the extensions from a reply with code 250, and the raw lines
 // for the report. The first line is the server's greeting and never counts, so
 // a host called STARTTLS offers nothing. A line whose first word is no keyword
-// ("XXXXXXXA" is one, "AUTH=LOGIN" is not) is in raw only.
+// ("XXXXXXXA" is one, "AUTH=LOGIN" is not) is in raw only. STARTTLS is kept
+// wherever it stands: our limit must not be what sends mail in clear text.
 func parseEHLO(r *reply, limits *Limits) (ext Extensions, raw []string) {
 	n := min(r.lines()-1, limits.EHLOKeywords)
 	if n <= 0 {
@@ -90,6 +91,13 @@ func parseEHLO(r *reply, limits *Limits) (ext Extensions, raw []string) {
 		keyword, params, _ := strings.Cut(strings.TrimRight(line, " "), " ")
 		if isKeyword(keyword) {
 			ext.list = append(ext.list, extension{strings.ToUpper(keyword), strings.TrimLeft(params, " ")})
+		}
+	}
+	for i := n + 1; i < r.lines() && !ext.Has(keywordSTARTTLS); i++ {
+		line := printable(r.line(i), peerText)
+		if keyword, _, _ := strings.Cut(line, " "); strings.EqualFold(keyword, keywordSTARTTLS) {
+			raw = append(raw, line)
+			ext.list = append(ext.list, extension{keyword: keywordSTARTTLS})
 		}
 	}
 	return ext, raw

@@ -43,7 +43,7 @@ func (r *Report) Explain() string {
 		b.WriteString("No host was tried.\n")
 	}
 	if r.Rechecked {
-		fmt.Fprintf(&b, "After that the MTA-STS policy was checked again (RFC 8461 section 5.1).\n")
+		b.WriteString("Since hosts failed the MTA-STS policy, it was checked again before giving up (RFC 8461 section 5.1).\n")
 	}
 	return b.String()
 }

@@ -70,8 +70,8 @@ func (e *Error) Error() string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "smtpclient: %s: %s %s: %v", e.Domain, kind, e.Status, e.Err)
-	if n := len(e.Report.Attempts); n > 1 {
-		fmt.Fprintf(&b, " (%d attempts)", n)
+	if e.Report != nil && len(e.Report.Attempts) > 1 {
+		fmt.Fprintf(&b, " (%d attempts)", len(e.Report.Attempts))
 	}
 	return b.String()
 }
@@ -79,6 +79,9 @@ func (e *Error) Error() string {
 // Unwrap returns the headline and the cause of every attempt.
 func (e *Error) Unwrap() []error {
 	errs := []error{e.Err}
+	if e.Report == nil { // made by somebody else, as in a test
+		return errs
+	}
 	for i := range e.Report.Attempts {
 		if err := e.Report.Attempts[i].Err; err != nil {
 			errs = append(errs, err)

@@ -172,6 +172,20 @@ func TestSelf(t *testing.T) {
 	}
 }
 
+// TestSelfOfDialHost: a configured host is not asked about, so that a filter on
+// this very system can be given mail.
+func TestSelfOfDialHost(t *testing.T) {
+	bubble(t, preferred, func(t *testing.T, st *stage) {
+		st.dialer.Self = func(string, netip.Addr) bool { return true }
+		st.at("127.0.0.1", server{}.run)
+		s, err := st.dialer.DialHost(context.Background(), "127.0.0.1:10025")
+		require.NoError(t, err)
+		s.Close()
+		_, err = st.dialer.Dial(context.Background(), "[127.0.0.1]")
+		require.ErrorIs(t, err, ErrMailLoop)
+	})
+}
+
 func TestAddresses(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -229,6 +243,45 @@ func TestAddresses(t *testing.T) {
 		require.ErrorIs(t, e, ErrConnections)
 		require.Equal(t, "4.4.1", e.Status)
 	})
+}
+
+// TestFailedFamily: a lookup that failed is not taken for a family without
+// addresses where the other one has none that can be used.
+func TestFailedFamily(t *testing.T) {
+	tests := []struct {
+		name   string
+		family Family
+		addrs  []string
+		failed dnssec.Type
+		want   error
+		status string
+	}{
+		{"A failed, no AAAA", AnyFamily, nil, dnssec.TypeA, dnssec.KindServFail, "4.4.3"},
+		{"AAAA failed, no A", AnyFamily, nil, dnssec.TypeAAAA, dnssec.KindServFail, "4.4.3"},
+		{"A failed, AAAA not wanted", OnlyIPv4, []string{"2001:db8::1"}, dnssec.TypeA, dnssec.KindServFail, "4.4.3"},
+		{"AAAA failed, but not wanted, no A", OnlyIPv4, nil, dnssec.TypeAAAA, ErrNoAddress, "4.4.4"},
+		{"A failed, AAAA refused", AnyFamily, []string{"::1"}, dnssec.TypeA, ErrNoAddress, "4.4.4"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			bubble(t, preferred, func(t *testing.T, st *stage) {
+				st.dialer.Family = test.family
+				st.mx("partner.example", "10 mx1.partner.example")
+				st.addr("mx1.partner.example", test.addrs...)
+				st.fail("mx1.partner.example", test.failed)
+				e := st.dialFail(context.Background())
+				require.ErrorIs(t, e, test.want)
+				require.Equal(t, test.status, e.Status)
+				require.Empty(t, st.dials)
+			})
+		})
+	}
+}
+
+// fail makes the lookup of host fail.
+func (st *stage) fail(host string, q dnssec.Type) {
+	delete(st.dns.Answers, dnssec.Question{Name: host, Type: q})
+	st.dns.Errors[dnssec.Question{Name: host, Type: q}] = &dnssec.Error{Kind: dnssec.KindServFail, Name: host, Type: q, EDE: -1}
 }
 
 // TestAhead: the next host is resolved when the one before it makes trouble, and

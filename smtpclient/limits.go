@@ -64,8 +64,8 @@ type Limits struct {
 	ReplyLines int
 	// ReplyBytes is the largest size of a reply in octets; 32 KiB.
 	ReplyBytes int
-	// EHLOKeywords is how many lines of an EHLO reply are kept; 64. Further ones
-	// are read and dropped.
+	// EHLOKeywords is how many lines of an EHLO reply are kept; 64. Of the further
+	// ones only STARTTLS counts.
 	EHLOKeywords int
 }
 

@@ -52,7 +52,7 @@ func (x *delivery) prepare(ctx context.Context, host candidate) *plan {
 	}
 	var refused int
 	p.addrs, refused = x.conf.order(addrs, host.local)
-	if self := x.conf.d.Self; self != nil {
+	if self := x.conf.d.Self; self != nil && !host.local {
 		for _, set := range [...][]netip.Addr{addrs.A.IPs, addrs.AAAA.IPs} {
 			for _, a := range set {
 				p.self = p.self || self(host.name, a.Unmap())
@@ -61,8 +61,14 @@ func (x *delivery) prepare(ctx context.Context, host candidate) *plan {
 	}
 	if x.policy(p) && len(p.addrs) == 0 {
 		p.stage, p.err = StageResolve, ErrNoAddress
-		if refused > 0 {
+		// A lookup that failed is not taken for a family without addresses.
+		switch family := x.conf.d.Family; {
+		case refused > 0:
 			p.err = errRefusedAddress
+		case addrs.A.Err != nil && family != OnlyIPv6:
+			p.err = addrs.A.Err
+		case addrs.AAAA.Err != nil && family != OnlyIPv4:
+			p.err = addrs.AAAA.Err
 		}
 	}
 	return p
@@ -107,11 +113,12 @@ func (x *delivery) resolve(ctx context.Context, p *plan) (dnssec.Addrs, bool) {
 	if !x.useDANE {
 		// A host that policy excludes needs no addresses, unless somebody wants to
 		// recognise his own.
-		if x.conf.d.Self == nil && !x.policy(p) {
+		allowed := x.policy(p)
+		if x.conf.d.Self == nil && !allowed {
 			return dnssec.Addrs{}, false
 		}
 		addrs, err := dnssec.LookupAddrs(ctx, x.resolver, p.host.name)
-		if err != nil {
+		if err != nil && allowed {
 			p.stage, p.err = StageResolve, err
 		}
 		return addrs, err == nil

@@ -12,7 +12,8 @@ import (
 
 // Report is what a Dial found and did, step by step. A Session and every *Error
 // carry one. Its size is bounded by Limits, and text from servers is printable
-// ASCII of at most 512 octets a piece.
+// ASCII of at most 512 octets a piece, but for the names in certificates that the
+// errors about them hold.
 type Report struct {
 	// Domain is the recipient domain in A-labels; empty for DialHost.
 	Domain string

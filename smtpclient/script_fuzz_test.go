@@ -82,7 +82,7 @@ func FuzzServer(f *testing.F) {
 			require.Less(t, time.Since(begin), DefaultTotalTimeout)
 			report := reportOf(t, session, err)
 			for _, c := range st.conns {
-				require.NotContains(t, strings.ToUpper(c.sent.String()), "MAIL")
+				require.NotContains(t, c.sent.String(), "MAIL FROM") // long enough not to turn up in ciphertext
 				if s.Mode == tlspolicy.No {
 					require.NotContains(t, c.sent.String(), "STARTTLS")
 				}

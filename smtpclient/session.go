@@ -89,7 +89,9 @@ func (s *Session) ReplayConn() net.Conn {
 
 // NetSMTP takes the connection as a client of net/smtp, with Hello done. Go on
 // with Mail. net/smtp does not see the TLS underneath: pass mechanisms for
-// Client.Auth through Session.Auth. The error is ErrTaken.
+// Client.Auth through Session.Auth. net/smtp sets no deadlines either; to bound
+// the transaction by a context, let context.AfterFunc call Session.Close. The
+// error is ErrTaken if the connection has been taken.
 func (s *Session) NetSMTP() (*smtp.Client, error) {
 	conn := s.ReplayConn()
 	client, err := smtp.NewClient(conn, s.host)

@@ -2,6 +2,7 @@ package smtpclient
 
 import (
 	"context"
+	"crypto/elliptic"
 	"crypto/tls"
 	"strings"
 	"testing"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/smtpsec/smtpsec/dane"
+	"github.com/smtpsec/smtpsec/internal/testpki"
 	"github.com/smtpsec/smtpsec/tlspolicy"
 )
 
@@ -248,6 +251,37 @@ func TestClientCertificateRefused(t *testing.T) {
 			require.Equal(t, "mx2.partner.example", s.Host())
 			require.Equal(t, tlspolicy.ReasonModeTLSHandshakeFailed, s.Report.Attempts[0].Decision.Reason)
 		})
+	}
+}
+
+// TestStolenCertificate: a certificate without its key proves nothing, though
+// crypto/tls has it checked before it asks for the proof.
+func TestStolenCertificate(t *testing.T) {
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		for _, s := range []tlspolicy.Settings{{Mode: tlspolicy.PreferredVerify}, {Mode: tlspolicy.RequiredVerify},
+			{Mode: tlspolicy.Preferred, DANE: tlspolicy.DANEOpportunistic}} {
+			bubble(t, s, func(t *testing.T, st *stage) {
+				config := st.cert("partner.example")
+				st.mx("partner.example", "10 mx1.partner.example")
+				if s.DANE != tlspolicy.DANEDefault {
+					st.tlsa("mx1.partner.example", config.Certificates[0].Leaf, dane.UsageDANEEE)
+				}
+				config.Certificates[0].PrivateKey = testpki.NewECDSA(elliptic.P256())
+				config.MaxVersion = version
+				st.at("192.0.2.1", server{tls: config}.run, server{}.run)
+				session, err := st.dialer.Dial(context.Background(), "partner.example")
+				require.Equal(t, s.Mode != tlspolicy.PreferredVerify, err != nil)
+				if err == nil {
+					session.Close()
+				}
+				a := reportOf(t, session, err).Attempts[0]
+				require.Equal(t, tlspolicy.Outcome{TLS: tlspolicy.TLSHandshakeFailed}, a.Outcome)
+				require.Zero(t, a.Identity, "nothing has been proven")
+				require.Zero(t, a.TLSA)
+				require.Zero(t, a.Version, "there was no TLS")
+				require.Zero(t, a.Suite)
+			})
+		}
 	}
 }
 

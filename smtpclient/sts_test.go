@@ -3,6 +3,7 @@ package smtpclient
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -92,11 +93,13 @@ func TestMTASTS(t *testing.T) {
 		require.True(t, e.Report.Rechecked)
 	})
 	bubble(t, withSTS, func(t *testing.T, st *stage) {
-		st.dialer.MTASTS = found(mtasts.Result{})
-		st.at("192.0.2.1", server{}.run)
-		e := st.dialFail(context.Background())
-		require.Equal(t, tlspolicy.ReasonInputInvalid, e.Reason, "an unknown outcome fails closed")
-		require.Empty(t, st.dials)
+		for _, unknown := range []mtasts.Outcome{mtasts.OutcomeUnknown, 99} {
+			st.dialer.MTASTS = found(mtasts.Result{Outcome: unknown})
+			st.at("192.0.2.1", server{}.run)
+			e := st.dialFail(context.Background())
+			require.Equal(t, tlspolicy.ReasonInputInvalid, e.Reason, "an unknown outcome fails closed")
+			require.Empty(t, st.dials)
+		}
 	})
 	for outcome, state := range map[mtasts.Outcome]tlspolicy.STSState{
 		mtasts.OutcomeNone: tlspolicy.STSNoPolicy, mtasts.OutcomeNoRecord: tlspolicy.STSNoPolicy,
@@ -225,6 +228,37 @@ func TestRecheck(t *testing.T) {
 			})
 		})
 	}
+	for _, outcome := range []mtasts.Outcome{mtasts.OutcomeNoRecord, mtasts.OutcomeDNSError, mtasts.OutcomeFetchError, mtasts.OutcomeUnknown} {
+		bubble(t, withSTS, func(t *testing.T, st *stage) {
+			// The policy may run out, or be forgotten, between lookup and recheck.
+			st.dialer.MTASTS = stsFunc{found(policyOf("enforce", "mx9.partner.example")).lookup,
+				func(context.Context, string) (mtasts.Result, bool, error) {
+					return mtasts.Result{Outcome: outcome}, true, nil
+				}}
+			st.at("192.0.2.1", server{}.run)
+			e := st.dialFail(context.Background())
+			require.Equal(t, tlspolicy.ReasonSTSMXMismatch, e.Reason, "no policy is not one that allows more")
+			require.Equal(t, "1", e.Report.MTASTS.ID)
+			require.Empty(t, st.dials)
+		})
+	}
+	bubble(t, withSTS, func(t *testing.T, st *stage) {
+		// That the addresses are looked up as well changes nothing about the refusal.
+		asked := 0
+		st.dialer.MTASTS = stsFunc{found(policyOf("enforce", "mx9.partner.example")).lookup,
+			func(ctx context.Context, d string) (mtasts.Result, bool, error) {
+				asked++
+				return mtasts.Result{}, false, errors.New("no")
+			}}
+		st.dialer.Self = func(string, netip.Addr) bool { return false }
+		for _, host := range []string{"mx1.partner.example", "mx2.partner.example"} {
+			st.fail(host, dnssec.TypeA)
+			st.fail(host, dnssec.TypeAAAA)
+		}
+		e := st.dialFail(context.Background())
+		require.Equal(t, tlspolicy.ReasonSTSMXMismatch, e.Reason)
+		require.Equal(t, 1, asked)
+	})
 	bubble(t, withSTS, func(t *testing.T, st *stage) {
 		// Hosts that failed for other reasons say nothing against the policy.
 		st.dialer.MTASTS = stsFunc{lookup: found(policyOf("enforce", "*.partner.example")).lookup}

@@ -1,6 +1,7 @@
 package smtpclient
 
 import (
+	"cmp"
 	"crypto/tls"
 	"fmt"
 	"time"
@@ -56,6 +57,10 @@ func profile(field string, given *tls.Config, standard func() *tls.Config, now f
 			return nil, fmt.Errorf("%s: MinVersion %s: at least TLS 1.2 is needed", field, tls.VersionName(given.MinVersion))
 		case strict && given.MaxVersion != 0 && given.MaxVersion < tls.VersionTLS12:
 			return nil, fmt.Errorf("%s: MaxVersion %s: at least TLS 1.2 is needed", field, tls.VersionName(given.MaxVersion))
+		// Without MinVersion crypto/tls begins at TLS 1.2.
+		case given.MaxVersion != 0 && given.MaxVersion < cmp.Or(given.MinVersion, tls.VersionTLS12):
+			return nil, fmt.Errorf("%s: MaxVersion %s is below MinVersion %s: no handshake could succeed", field,
+				tls.VersionName(given.MaxVersion), tls.VersionName(cmp.Or(given.MinVersion, tls.VersionTLS12)))
 		}
 		least := c.MinVersion
 		c = given.Clone()

@@ -20,8 +20,8 @@ type audit struct {
 	problems []string
 }
 
-// patience is how long the audit waits for a host to close its connections.
-const patience = 5 * time.Second
+// settling is how long the audit waits for the hosts to close their connections.
+const settling = 5 * time.Second
 
 // audit compares the mailboxes with what the decision tables allow: every message
 // that should be there, once, octet for octet, over TLS where it should be, and
@@ -36,7 +36,7 @@ func (t *trial) audit() audit {
 			}
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), settling)
 	defer cancel()
 	for _, host := range t.internet.Hosts() {
 		if err := host.Idle(ctx); err != nil {

@@ -173,6 +173,9 @@ func quickstart(ctx context.Context, o *options, stdin io.Reader, stdout, stderr
 		problems = append(trial.unexpected(), audit.problems...)
 	}
 	screen.problems(problems)
+	if err := screen.out.err; err != nil {
+		return fmt.Errorf("output: %w", err)
+	}
 	if o.hold {
 		screen.hold(internet)
 		<-ctx.Done()

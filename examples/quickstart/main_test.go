@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -48,7 +49,7 @@ func TestTable(t *testing.T) {
 	// One cell of each kind, by hand.
 	for _, want := range []string{
 		"tls: dane", "tls: mta-sts", "tls: mta-sts, name", "tls: name", "clear", "- mx not in policy",
-		"- tlsa mismatch", "- dnssec bogus", "- tlsa lookup", "- no starttls", "- starttls refused", "- no handshake", "- cert untrusted", "- cert name",
+		"- tlsa mismatch", "- dnssec bogus", "- tlsa lookup failed", "- no starttls", "- starttls refused", "- no handshake", "- cert untrusted", "- cert name",
 		"octet for octet",
 	} {
 		require.Contains(t, out, want)
@@ -148,6 +149,27 @@ func TestBadInput(t *testing.T) {
 		require.Equal(t, 1, strings.Count(errs, "\n"), "%s: one line, got %q", tc.why, errs)
 		require.Contains(t, errs, tc.names, tc.why)
 	}
+}
+
+// TestOutputFails: what nobody could read is not as it should be.
+func TestOutputFails(t *testing.T) {
+	var errs bytes.Buffer
+	full := writerFunc(func([]byte) (int, error) { return 0, syscall.ENOSPC })
+	require.Equal(t, exitUsage, run(t.Context(), []string{"-mode", "no"}, nil, full, &errs))
+	require.Equal(t, "quickstart: output: no space left on device\n", errs.String())
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
+func TestInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out, errs bytes.Buffer
+	require.Equal(t, exitUsage, run(ctx, nil, nil, &out, &errs))
+	require.Empty(t, out.String())
+	require.Equal(t, "quickstart: interrupted\n", errs.String())
 }
 
 func TestHelp(t *testing.T) {

@@ -16,16 +16,17 @@ import (
 // A screen prints for a person: with boxes and colour on a terminal, as plain
 // text with columns parted by blanks elsewhere.
 type screen struct {
-	out, err io.Writer
-	look     look
-	live     bool // stderr is a terminal: show progress there
+	out  *printer
+	err  io.Writer
+	look look
+	live bool // stderr is a terminal: show progress there
 }
 
 // widest is how wide the table gets at the most, however wide the terminal is.
 const widest = 160
 
 func newScreen(stdout, stderr io.Writer, when string) *screen {
-	s := &screen{out: stdout, err: stderr}
+	s := &screen{out: &printer{w: stdout}, err: stderr}
 	width, terminal := terminalWidth(stdout)
 	_, s.live = terminalWidth(stderr)
 	switch when {
@@ -41,6 +42,22 @@ func newScreen(stdout, stderr io.Writer, when string) *screen {
 		}
 	}
 	return s
+}
+
+// A printer keeps the first error of its writer, so that not every line has to
+// look at it.
+type printer struct {
+	w   io.Writer
+	err error
+}
+
+func (p *printer) Write(b []byte) (int, error) {
+	if p.err != nil {
+		return 0, p.err
+	}
+	n, err := p.w.Write(b)
+	p.err = err
+	return n, err
 }
 
 // terminalWidth tells whether w is a terminal, and how many columns it has.
@@ -99,6 +116,7 @@ func (s *screen) results(t *trial, a audit) {
 	if len(a.problems) == 0 {
 		fmt.Fprintf(s.out, "The mail hosts hold these %d messages, octet for octet, %d of them received in clear, and no other.\n", a.messages, a.inClear)
 	}
+	fmt.Fprintf(s.out, "Why it came out so, for one of them: go run ./examples/quickstart -explain %s\n", t.destinations[0].Domain)
 }
 
 func (s *screen) legend() {
@@ -224,7 +242,7 @@ func obstacle(r tlspolicy.Reason) string {
 	case tlspolicy.ReasonDANEBogus:
 		return "dnssec bogus"
 	case tlspolicy.ReasonDANELookupError:
-		return "tlsa lookup"
+		return "tlsa lookup failed"
 	case tlspolicy.ReasonDANERequiredInsecure:
 		return "dns not signed"
 	case tlspolicy.ReasonDANERequiredNoTLSA:

@@ -19,8 +19,12 @@ import (
 // it, so that a message in a mailbox tells under which mode it was sent.
 const sender = "sender.example"
 
-// workers is the number of deliveries at a time.
-const workers = 8
+const (
+	// workers is the number of deliveries at a time.
+	workers = 8
+	// patience is how long one of them may take.
+	patience = time.Minute
+)
 
 // A trial is one message, sent to every destination under every mode.
 type trial struct {
@@ -129,12 +133,19 @@ func (t *trial) run(ctx context.Context, progress func(done, of int)) error {
 	}
 	group.Wait()
 	t.elapsed = time.Since(start)
-	return ctx.Err()
+	if ctx.Err() != nil {
+		return errInterrupted
+	}
+	return nil
 }
+
+var errInterrupted = errors.New("interrupted")
 
 // deliver is what a mail server does with one recipient: dial under policy, then
 // hand the message over, or keep it for later.
 func (t *trial) deliver(ctx context.Context, r *result, domain string, mode tlspolicy.Mode) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	session, err := t.dialers[mode].Dial(ctx, domain)
 	if err != nil {
 		r.err = err
@@ -146,6 +157,9 @@ func (t *trial) deliver(ctx context.Context, r *result, domain string, mode tlsp
 		return
 	}
 	defer session.Close()
+	// From here on the session knows no context, and net/smtp sets no deadline.
+	stop := context.AfterFunc(ctx, func() { session.Close() })
+	defer stop()
 	r.report = session.Report
 	r.got = verdict{session.Decision().Action, session.Decision().Reason}
 	r.err = t.transfer(session, domain, mode)
@@ -173,7 +187,10 @@ func (t *trial) transfer(session *smtpclient.Session, domain string, mode tlspol
 	if err := data.Close(); err != nil {
 		return err
 	}
-	return client.Quit()
+	// The host has taken the message: that it takes no proper leave as well is no
+	// reason to send it again.
+	_ = client.Quit()
+	return nil
 }
 
 func reversePath(mode tlspolicy.Mode) string { return mode.String() + "@" + sender }

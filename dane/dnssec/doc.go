@@ -13,14 +13,33 @@
 //
 // # Where to begin
 //
-// [FromSystem] uses the servers in resolv.conf, and [NewStub] those that it is given. The [Stub] asks a validating
-// resolver, such as unbound, and believes its AD bit. The bit is not signed, so it counts only if the resolver runs on
-// the same machine or the administrator vouches for the way to it, and if it passes a self-check; else all answers
-// are Indeterminate, and Check says what to change. Call Check at start if the program must have DNSSEC.
+// [FromSystem] uses the servers in resolv.conf and finds out which of the following they are good for.
+//
+// [NewStub] makes a [Stub], which asks a validating resolver, such as unbound, and believes its AD bit. The bit is not
+// signed, so it counts only if the resolver runs on the same machine or the administrator vouches for the way to it,
+// and if it passes a self-check; else all answers are Indeterminate, and Check says what to change. Call Check at start
+// if the program must have DNSSEC.
+//
+// [NewValidator] makes a [Validator], which needs nobody's word: it asks any resolver that passes DNSSEC records on and
+// checks all signatures and proofs itself, from the root keys that are built in or from other anchors. It is for machines
+// without a validating resolver of their own. What it costs in questions to the resolver:
+//
+//	                                                   nothing known  zone known  answer known
+//	TLSA in a signed zone two below the root                       6           1             0
+//	denial in a signed zone two below the root                     6           1             0
+//	address in an unsigned zone two below the root                 5           1             0
+//	address in a signed zone three below the root                  8           1             0
+//	alias into another signed zone                                10           1             0
 //
 // [Static] answers from a table, for tests. Anything else can be a [Resolver]: it has one method. The functions
 // [LookupMX], [LookupAddrs], [LookupTXT], [LookupPTR] and [StepSecurity] work with each of them, and [NetResolver]
 // gives one the method forms of package net.
+//
+// # What an answer means for mail
+//
+// Secure TLSA records must be honoured, and Secure denials prove that there are none: deliver as if DANE did not exist.
+// Insecure answers carry mail but no DANE: the domain has chosen not to sign. Indeterminate ones carry mail too, but
+// what demands DANE must refuse. An error is none of these: the mail waits, because a forged answer looks just like it.
 //
 // # What it does not do
 //

@@ -192,6 +192,7 @@ func (s *Stub) adopt(fit *fitness) *fitness {
 	}
 	s.fit.Store(fit)
 	switch {
+	case s.silent.Load():
 	case fit.trusted && (old == nil || !old.trusted):
 		s.options.Logger.Info("DNS answers carry security")
 		s.options.Trace(Event{Kind: EventTrusted})

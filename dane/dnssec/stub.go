@@ -51,6 +51,7 @@ type Stub struct {
 
 	adopting sync.Mutex // held while fit is replaced
 	fit      atomic.Pointer[fitness]
+	silent   atomic.Bool // somebody else tells whether answers carry security
 }
 
 // NewStub returns a Stub. It reads resolv.conf if o asks for that, but sends nothing. The error is a *Error: KindUnusable

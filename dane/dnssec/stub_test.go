@@ -226,12 +226,18 @@ func TestCancelAll(t *testing.T) {
 			noLeaks(t)
 			asked := make(chan struct{}, 10)
 			verdicts := make(chan Event, 10)
+			stopped := make(chan struct{})
+			release := sync.OnceFunc(func() { close(stopped) })
+			defer release()
 			var answers atomic.Bool
 			server := startServer(t, whenAsked(func(q *dns.Msg, tcp bool) []any {
 				if answers.Load() {
 					return []any{hostA.reply(q)}
 				}
 				asked <- struct{}{}
+				if tcp {
+					<-stopped // the server hangs up after this, which must not be what ends the work
+				}
 				return nil
 			}))
 			s := newTestStub(t, func(o *StubOptions) {
@@ -254,6 +260,7 @@ func TestCancelAll(t *testing.T) {
 			cancel()
 			require.ErrorIs(t, <-done, KindCanceled)
 			require.ErrorIs(t, (<-verdicts).Err, KindCanceled, "the work has stopped")
+			release()
 			answers.Store(true)
 			lookup(t, s, "host.example", TypeA)
 		})

@@ -75,7 +75,7 @@ func TestFromSystem(t *testing.T) {
 		c.Upstream.Timeout = brief
 		r, err := FromSystem(context.Background(), c)
 		require.NoError(t, err, "no verdict is no reason to give up")
-		r.(*Stub).source.list.timeout = patient
+		r.(*system).stub.source.list.timeout = patient
 		up.Store(true)
 		require.Equal(t, Secure, lookup(t, r, "host.example", TypeA).Security)
 		require.Zero(t, untrusted(events))

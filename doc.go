@@ -9,8 +9,10 @@
 //
 //   - dane: TLSA records and the verification of certificates against them
 //     (RFC 6698, 7671, 7672), and discovery of the records for a mail host
-//   - dane/dnssec: DNS answers that carry their security; the resolvers
-//   - mtasts: MTA-STS records, policies, fetching and caching (RFC 8461)
+//   - dane/dnssec: DNS answers that carry their security; a stub resolver and
+//     a validator
+//   - mtasts: MTA-STS, for senders and for those who publish (RFC 8461); its
+//     stores in mtasts/dirstore and mtasts/redisstore
 //   - tlspolicy: delivery modes, the destination table, the decision as a pure
 //     function, the identity checks
 //   - smtpclient: the dialer that joins all of these: recipient domain in,

@@ -74,6 +74,7 @@ type options struct {
 	modes   []tlspolicy.Mode
 	// settings holds everything but the mode.
 	settings tlspolicy.Settings
+	resolver string
 	dns      string
 	hold     bool
 	colour   string
@@ -92,6 +93,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.TextVar(&o.settings.DANE, "dane", o.settings.DANE, "DANE `setting`: none, opportunistic or mandatory")
 	f.TextVar(&o.settings.MTASTS, "sts", o.settings.MTASTS, "MTA-STS `setting`: off or on")
 	f.TextVar(&o.settings.Fallback, "fallback", o.settings.Fallback, "when Preferred may use clear text: `after-220`, always or before-220")
+	f.StringVar(&o.resolver, "resolver", "validator", "`who` says which DNS answers are secure: our own validator, or a stub that believes the lab's resolver")
 	f.StringVar(&o.dns, "dns", "", "let the validating resolver listen on this loopback `address`, as 127.0.0.1:5353")
 	f.BoolVar(&o.hold, "hold", false, "keep the Internet running until interrupted, to look around in it")
 	f.StringVar(&o.colour, "color", "auto", "colour and boxes: auto, always or never `when`")
@@ -186,8 +188,8 @@ func quickstart(ctx context.Context, o *options, stdin io.Reader, stdout, stderr
 	return nil
 }
 
-// settled refuses settings that leave something to be inherited, and a resolver
-// that others could see.
+// settled refuses settings that leave something to be inherited, resolvers that
+// there are not, and one that others could see.
 func (o *options) settled() error {
 	for _, s := range []struct{ flag, value string }{
 		{"-dane", o.settings.DANE.String()}, {"-sts", o.settings.MTASTS.String()}, {"-fallback", o.settings.Fallback.String()},
@@ -195,6 +197,9 @@ func (o *options) settled() error {
 		if s.value == "default" {
 			return fmt.Errorf("%s default: there is no entry to inherit from; name a setting", s.flag)
 		}
+	}
+	if o.resolver != "validator" && o.resolver != "stub" {
+		return fmt.Errorf("-resolver %q: want validator or stub", o.resolver)
 	}
 	if o.dns != "" {
 		if at, err := netip.ParseAddrPort(o.dns); err != nil || !at.Addr().IsLoopback() {

@@ -48,7 +48,10 @@ type result struct {
 func newTrial(internet *lab.Lab, o *options, message []byte, destinations []lab.Destination) (*trial, error) {
 	t := &trial{internet: internet, message: message, modes: o.modes, destinations: destinations,
 		dialers: map[tlspolicy.Mode]*smtpclient.Dialer{}}
-	resolver := internet.Resolver()
+	resolver := internet.Validator()
+	if o.resolver == "stub" {
+		resolver = internet.Resolver()
+	}
 	policies := &mtasts.Client{
 		Resolver: dnssec.NetResolver{Resolver: resolver},
 		Fetch:    mtasts.FetchConfig{RootCAs: internet.Roots(), DialContext: internet.DialContext, AllowPrefixes: networks()},

@@ -27,17 +27,21 @@ func TestDestinations(t *testing.T) {
 	require.GreaterOrEqual(t, len(destinations), 14)
 	seen := map[string]bool{}
 	for _, d := range destinations {
-		t.Run(d.Domain, func(t *testing.T) {
-			require.False(t, seen[d.Story], "a story of its own")
-			seen[d.Story] = true
-			p := prober{t, l, d.Domain}
-			state, hosts := p.mx()
-			require.Equal(t, d.MX, state)
-			require.Len(t, hosts, len(d.Hosts))
-			for i, host := range hosts {
-				require.Equal(t, d.Hosts[i], p.facts(host, state))
-			}
-		})
+		require.False(t, seen[d.Story], "a story of its own")
+		seen[d.Story] = true
+	}
+	for name, resolver := range map[string]dnssec.Resolver{"stub": l.Resolver(), "validator": l.Validator()} {
+		for _, d := range destinations {
+			t.Run(name+"/"+d.Domain, func(t *testing.T) {
+				p := prober{t, l, resolver, d.Domain}
+				state, hosts := p.mx()
+				require.Equal(t, d.MX, state)
+				require.Len(t, hosts, len(d.Hosts))
+				for i, host := range hosts {
+					require.Equal(t, d.Hosts[i], p.facts(host, state))
+				}
+			})
+		}
 	}
 }
 
@@ -65,8 +69,9 @@ func TestDestinationsAreFresh(t *testing.T) {
 // prober looks at one destination.
 type prober struct {
 	*testing.T
-	lab    *Lab
-	domain string
+	lab      *Lab
+	resolver dnssec.Resolver
+	domain   string
 }
 
 // state names what an answer or its error is worth.
@@ -83,7 +88,7 @@ func state(security dnssec.Security, err error) string {
 }
 
 func (p prober) mx() (string, []string) {
-	set, err := dnssec.LookupMX(context.Background(), p.lab.Resolver(), p.domain)
+	set, err := dnssec.LookupMX(context.Background(), p.resolver, p.domain)
 	if err != nil {
 		return state(0, err), nil
 	}
@@ -116,10 +121,10 @@ func (p prober) dane(host, mx string) string {
 	if mx != "secure" {
 		return mx
 	}
-	addrs, err := dnssec.LookupAddrs(context.Background(), p.lab.Resolver(), host)
+	addrs, err := dnssec.LookupAddrs(context.Background(), p.resolver, host)
 	require.NoError(p, err)
 	require.Equal(p, dnssec.Secure, addrs.A.Answer.Security)
-	answer, err := p.lab.Resolver().Lookup(context.Background(), "_25._tcp."+host, dnssec.TypeTLSA)
+	answer, err := p.resolver.Lookup(context.Background(), "_25._tcp."+host, dnssec.TypeTLSA)
 	if err != nil {
 		return state(0, err)
 	}

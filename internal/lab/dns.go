@@ -49,21 +49,44 @@ func (l *Lab) startDNS(addr string) error {
 		return fmt.Errorf("lab: the DNS front cannot listen on %q: %w", addr, err)
 	}
 	l.front = front
+	l.through, err = dnstest.ServeRecursive(l.tree, dnstest.PassThrough, "")
+	if err != nil {
+		return fmt.Errorf("lab: the second resolver cannot listen: %w", err)
+	}
 	for _, d := range l.domains {
 		for _, f := range d.DNSFaults {
 			if f.Action != dnstest.Honest {
 				front.Fault(f.Name, f.Type, dnstest.Fault{Action: f.Action})
+				l.through.Fault(f.Name, f.Type, dnstest.Fault{Action: f.Action})
 			}
 		}
 	}
-	l.resolver, err = dnssec.NewStub(dnssec.StubOptions{
-		Common: dnssec.Common{
-			Upstream: dnssec.Upstream{Servers: []netip.AddrPort{front.Addr()}, Timeout: resolverTry, Tries: resolverTries},
+	return l.startResolvers()
+}
+
+// startResolvers makes the two ways to know what an answer is worth: to believe
+// the front, and to believe nobody.
+func (l *Lab) startResolvers() error {
+	common := func(server *dnstest.Server) dnssec.Common {
+		return dnssec.Common{
+			Upstream: dnssec.Upstream{Servers: []netip.AddrPort{server.Addr()}, Timeout: resolverTry, Tries: resolverTries},
 			Cache:    dnssec.CacheConfig{Disable: true},
-		},
-		Trust: dnssec.TrustAlways,
-	})
-	return err
+		}
+	}
+	stub, err := dnssec.NewStub(dnssec.StubOptions{Common: common(l.front), Trust: dnssec.TrustAlways})
+	if err != nil {
+		return err
+	}
+	anchors, err := dnssec.ParseAnchors(strings.NewReader(l.tree.RootAnchor()))
+	if err != nil {
+		return err
+	}
+	validator, err := dnssec.NewValidator(dnssec.ValidatorOptions{Common: common(l.through), Anchors: anchors})
+	if err != nil {
+		return err
+	}
+	l.resolver, l.validator = stub, validator
+	return nil
 }
 
 func zoneOptions(d DNSSEC) dnstest.ZoneOptions {

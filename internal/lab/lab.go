@@ -22,7 +22,9 @@ type Lab struct {
 	tree      *dnstest.Tree
 	name      *dnstest.Server // authoritative for every zone
 	front     *dnstest.Server
+	through   *dnstest.Server // hands DNSSEC records on and validates nothing
 	resolver  dnssec.Resolver
+	validator dnssec.Resolver
 	hosts     map[string]*MailHost   // by name
 	policies  map[string]*PolicyHost // by domain
 	endpoints map[netip.AddrPort]endpoint
@@ -93,7 +95,7 @@ func (l *Lab) stop() error {
 		h.close()
 	}
 	var errs []error
-	for _, server := range []*dnstest.Server{l.front, l.name} {
+	for _, server := range []*dnstest.Server{l.front, l.through, l.name} {
 		if server != nil {
 			errs = append(errs, server.Close())
 		}
@@ -145,6 +147,11 @@ func (l *Lab) FrontServer() *dnstest.Server { return l.front }
 // Resolver returns a stub that believes the lab's resolver. It remembers nothing, so
 // that a change of a zone is seen at once.
 func (l *Lab) Resolver() dnssec.Resolver { return l.resolver }
+
+// Validator returns a validator with this world's root anchor, over a resolver that
+// validates nothing and suffers from the same faults as the front. Like Resolver it
+// remembers nothing.
+func (l *Lab) Validator() dnssec.Resolver { return l.validator }
 
 // Tree returns the zones. After a change call its Sign.
 func (l *Lab) Tree() *dnstest.Tree { return l.tree }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/smtpsec/smtpsec/dane/dnssec"
+	"github.com/smtpsec/smtpsec/mtasts"
 	"github.com/smtpsec/smtpsec/tlspolicy"
 )
 
@@ -180,7 +181,7 @@ func statusOf(err error) string {
 		dns      *dnssec.Error
 	)
 	switch {
-	case errors.Is(err, ErrNoMTASTS):
+	case errors.Is(err, ErrNoMTASTS), errors.Is(err, mtasts.ErrPin):
 		return statusConfiguration
 	case errors.Is(err, ErrNullMX):
 		return statusNullMX

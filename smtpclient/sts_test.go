@@ -137,6 +137,14 @@ func TestMTASTSErrors(t *testing.T) {
 		require.ErrorIs(t, e, broken, "never an absent policy")
 		require.Empty(t, st.dials)
 	})
+	bubble(t, withSTS, func(t *testing.T, st *stage) {
+		st.dialer.MTASTS = lookup(mtasts.ErrPin)
+		st.at("192.0.2.1", server{}.run)
+		e := st.dialFail(context.Background())
+		require.ErrorIs(t, e, mtasts.ErrPin)
+		require.Equal(t, "4.3.5", e.Status, "the operator's own mistake")
+		require.Empty(t, st.dials)
+	})
 }
 
 // TestUnproven: a policy in force outweighs a denial that anybody can forge.

@@ -92,11 +92,11 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	})
 	f.TextVar(&o.settings.DANE, "dane", o.settings.DANE, "DANE `setting`: none, opportunistic or mandatory")
 	f.TextVar(&o.settings.MTASTS, "sts", o.settings.MTASTS, "MTA-STS `setting`: off or on")
-	f.TextVar(&o.settings.Fallback, "fallback", o.settings.Fallback, "when Preferred may use clear text: `after-220`, always or before-220")
+	f.TextVar(&o.settings.Fallback, "fallback", o.settings.Fallback, "fallback `setting`: after which failures Preferred may use clear text: after-220, always or before-220")
 	f.StringVar(&o.resolver, "resolver", "validator", "`who` says which DNS answers are secure: our own validator, or a stub that believes the lab's resolver")
 	f.StringVar(&o.dns, "dns", "", "let the validating resolver listen on this loopback `address`, as 127.0.0.1:5353")
 	f.BoolVar(&o.hold, "hold", false, "keep the Internet running until interrupted, to look around in it")
-	f.StringVar(&o.colour, "color", "auto", "colour and boxes: auto, always or never `when`")
+	f.StringVar(&o.colour, "color", "auto", "`when` to draw boxes and colours: auto (on a terminal), always or never")
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			fmt.Fprintln(stderr, "Quickstart sends a message to many domains under each delivery mode, and shows what becomes of it.")

@@ -74,6 +74,9 @@ func (g *engine) discover(ctx context.Context, domain string, why purpose) answe
 	g.emit(events)
 	kept = g.save(kept, now, why)
 	g.store(&kept, now, why)
+	if merged := g.result(&kept, now); r.Policy == nil && merged.Policy != nil {
+		r = merged // the store has it after all
+	}
 	return answer{result: r, asked: true}
 }
 

@@ -160,6 +160,9 @@ func naivePolicy(text string) (p Policy, ok bool) {
 // text; the canonical text reads back and is a fixed point; an unknown field more
 // changes nothing else; a line that was ignored may as well be missing.
 func FuzzPolicy(f *testing.F) {
+	for _, v := range readVectors(f, "policies.txt", policyKeys...) {
+		f.Add(strings.Join(v.octets(f, "text"), ""))
+	}
 	for _, s := range []string{
 		rfcPolicy, "version:STSv1\nmode:none\nmax_age:0", "\ufeffversion: STSv1\r\r\n\nmode: testing\nmx: *.B\u00fccher.example.\nmx: ..\nmax_age: 12345678901\n",
 		"version: STSv1\nmode: enforce\nmode: none\nmx: a_b.c\nmax_age: 9999999999\nx:\ty\nx: \u2028\n# c\n\x00", "version:STSv1\rmode:none\nmax_age:1",

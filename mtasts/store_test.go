@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"net/http"
 	"sync"
 	"testing"
 	"time"
@@ -203,6 +204,26 @@ func TestStoreConflictIsMerged(t *testing.T) {
 	require.Greater(t, saved.Version, stored.Version())
 	require.NoError(t, s.Delete(t.Context(), "example.com", saved.Version))
 	require.Equal(t, Version(1), g.save(saved, w.clock.Now(), delivery).Version, "created again")
+}
+
+// TestStoreLearntTooLate: the store fails until the entry is written, and the GET
+// fails as well. The policy that turns up then serves those who have waited.
+func TestStoreLearntTooLate(t *testing.T) {
+	w := newWorld()
+	s := newStore()
+	w.Store = s
+	want := w.lookup(t)
+	v := w.second()
+	v.Fetch.Transport = roundTrip(func(*http.Request) (*http.Response, error) {
+		s.fail(nil)
+		return nil, errors.New("connection refused")
+	})
+	s.fail(errors.New("no route to host"))
+	r := v.lookup(t)
+	require.Equal(t, OutcomeEnforce, r.Outcome)
+	require.Equal(t, SourceStale, r.Source)
+	require.Equal(t, want.Expires, r.Expires)
+	require.Equal(t, ReportFetchError, r.Report)
 }
 
 func TestStoreCorruptEntryIsAbsent(t *testing.T) {

@@ -1,0 +1,5 @@
+//go:build !race
+
+package mtasts
+
+const yearDomains = 1000

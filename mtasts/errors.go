@@ -87,6 +87,7 @@ type Error struct {
 	Err    error  // the cause; may be nil
 }
 
+// Error returns the error as one line of text.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString("mtasts: ")
@@ -198,6 +199,7 @@ var errorCodeTexts = [...]string{
 	PolicyMissingPattern: "no valid mx, which enforce and testing need",
 }
 
+// String returns what the code stands for, in a few words.
 func (c ErrorCode) String() string {
 	if int(c) < len(errorCodeTexts) && errorCodeTexts[c] != "" {
 		return errorCodeTexts[c]
@@ -214,6 +216,7 @@ type SyntaxError struct {
 	Field string // the offending text, or the name of the missing field
 }
 
+// Error returns the error as one line of text.
 func (e *SyntaxError) Error() string {
 	what := "policy"
 	if e.Code < PolicyOctet {

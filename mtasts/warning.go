@@ -61,6 +61,7 @@ type Warning struct {
 	Detail string // the text in question
 }
 
+// String returns the warning as one line of text.
 func (w Warning) String() string {
 	return fmt.Sprintf("line %d column %d: %s: %s %q", w.Line, w.Col, w.Code, w.Field, clip(w.Detail))
 }

@@ -14,6 +14,7 @@ type ConnectError struct {
 	Err  error // usually a *net.OpError
 }
 
+// Error returns the error as one line of text.
 func (e *ConnectError) Error() string { return fmt.Sprintf("connect to %s: %v", e.Addr, e.Err) }
 
 // Unwrap returns the cause.
@@ -29,6 +30,7 @@ type ReplyError struct {
 	Lines    []string // printable ASCII, 512 octets at most in all
 }
 
+// Error returns the error as one line of text.
 func (e *ReplyError) Error() string {
 	return fmt.Sprintf("%s answered with %d %q", e.Stage, e.Code, strings.Join(e.Lines, " / "))
 }
@@ -39,6 +41,7 @@ type ProtocolError struct {
 	Problem error // one of ErrReplySyntax, ErrReplyCodes, ErrReplyOctets, ErrReplyLimit, ErrReplyExtra, ErrReplyCode
 }
 
+// Error returns the error as one line of text.
 func (e *ProtocolError) Error() string {
 	return fmt.Sprintf("protocol error at %s: %v", e.Stage, e.Problem)
 }
@@ -53,6 +56,7 @@ type LostError struct {
 	Err   error
 }
 
+// Error returns the error as one line of text.
 func (e *LostError) Error() string {
 	if e.Timeout() {
 		return fmt.Sprintf("no answer in time at %s: %v", e.Stage, e.Err)
@@ -105,6 +109,7 @@ type HandshakeError struct {
 	Err   error
 }
 
+// Error returns the error as one line of text.
 func (e *HandshakeError) Error() string {
 	return fmt.Sprintf("TLS handshake failed (%s): %v", e.Cause, e.Err)
 }

@@ -64,6 +64,7 @@ type Error struct {
 	Report *Report
 }
 
+// Error returns the error as one line of text.
 func (e *Error) Error() string {
 	kind := "temporary"
 	if e.Permanent {
@@ -101,6 +102,7 @@ type PolicyError struct {
 	Err      error  // what policy took offence at; may be nil
 }
 
+// Error returns the error as one line of text.
 func (e *PolicyError) Error() string {
 	var b strings.Builder
 	if e.Host != "" {

@@ -45,6 +45,7 @@ type EntryError struct {
 	Problem     string // what is wrong, and what to write instead
 }
 
+// Error returns the error as one line of text.
 func (e *EntryError) Error() string {
 	return fmt.Sprintf("tlspolicy: destination table: entry %q: %s: %s", e.Destination, e.Field, e.Problem)
 }
@@ -212,6 +213,7 @@ type Warning struct {
 	Problem     string // what has no effect, and why
 }
 
+// String returns the warning as one line of text.
 func (w Warning) String() string {
 	return fmt.Sprintf("destination table: entry %q: %s: %s", w.Destination, w.Field, w.Problem)
 }

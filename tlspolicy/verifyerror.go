@@ -24,6 +24,7 @@ type VerifyError struct {
 	Err error
 }
 
+// Error returns the error as one line of text.
 func (e *VerifyError) Error() string {
 	switch e.Cause {
 	case CauseChainUntrusted:

@@ -35,6 +35,7 @@ type Error struct {
 	Problem string // what is wrong with it, in words
 }
 
+// Error returns the error as one line of text.
 func (e *Error) Error() string {
 	return fmt.Sprintf("name %q: %s", clip(e.Name), e.Problem)
 }

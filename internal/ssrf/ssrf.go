@@ -25,6 +25,7 @@ type Error struct {
 	Addr netip.Addr // invalid if the connection has no IP address to judge
 }
 
+// Error returns the error as one line of text.
 func (e *Error) Error() string {
 	if !e.Addr.IsValid() {
 		return "no IP address to judge: " + ErrBlocked.Error()

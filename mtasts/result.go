@@ -62,6 +62,8 @@ func (s Source) String() string {
 // ReportType is a result type of TLS reporting (RFC 8460 section 4.3), or empty.
 type ReportType string
 
+// What went wrong with the policy of a domain that has a valid record; the empty
+// ReportType says that nothing did.
 const (
 	ReportFetchError    ReportType = "sts-policy-fetch-error"
 	ReportWebPKI        ReportType = "sts-webpki-invalid"

@@ -53,10 +53,11 @@ type counted struct {
 }
 
 func (c *counted) Close() error {
+	err := c.Conn.Close()
 	if c.closed.Add(1) == 1 {
-		close(c.gone)
+		close(c.gone) // not before: a script that wakes up must not get anything across
 	}
-	return c.Conn.Close()
+	return err
 }
 
 func (c *counted) Write(p []byte) (int, error) {

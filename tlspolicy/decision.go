@@ -22,18 +22,20 @@ type Decision struct {
 	// Satisfied is set with PolicyLocal: the policy that was kept and counts a
 	// success, although a rule of our own was not.
 	Satisfied Policy
-	// Shadow is what an MTA-STS policy in mode testing would have decided had it
-	// been enforced.
+	// Shadow is what DANE or MTA-STS would have decided had it been enforced.
 	Shadow Shadow
 
 	// Cause tells why a TLS session counts as unauthenticated or as none.
 	Cause Cause
 }
 
-// Shadow is the result of an MTA-STS policy that is tested and not enforced.
-// The zero value means that no policy is tested here. Reason is
-// ReasonSTSVerified and Result empty for a session that would have passed.
+// Shadow is the result of a policy that was looked at and not enforced: MTA-STS
+// in mode testing, and DANE or MTA-STS for a message that takes them
+// report-only (see [Settings.For]). The zero value means that there is none. For
+// a session that would have passed Result is empty and Reason says so, such as
+// ReasonSTSVerified.
 type Shadow struct {
+	Policy Policy // PolicyTLSA or PolicySTS
 	Reason Reason
 	Result Result
 }
@@ -129,16 +131,17 @@ func (c Cause) MarshalText() ([]byte, error) {
 func (r Requirement) Decide(o Outcome) (d Decision) {
 	switch {
 	case r.kind == KindSkip:
-		return r.skip()
+		r.skip(&d)
+		return d
 	case r.kind == KindClear:
 		d.Action, d.Reason = DeliverClear, r.reason
 		return d
 	case o.TLS == TLSUnknown || o.TLS > TLSEstablished:
-		d = refuse(ReasonInputInvalid)
+		d.refuse(ReasonInputInvalid)
 		r.addFindings(&d)
 		return d
 	}
-	v := r.judge(&o)
+	v := r.rule.judge(&o)
 	d.Action, d.Reason, d.Result, d.Cause, d.Policy = v.action, v.reason, v.result, v.cause, r.policy()
 	if v.action == Next {
 		d.Status = StatusCryptoFailure
@@ -147,9 +150,8 @@ func (r Requirement) Decide(o Outcome) (d Decision) {
 		}
 	}
 	r.addFindings(&d)
-	if r.testing == STSTestingMatch {
-		enforced := Requirement{kind: KindSTS, mode: Preferred}.judge(&o)
-		d.Shadow.Reason, d.Shadow.Result = enforced.reason, enforced.result
+	if r.shadow.kind != KindSkip {
+		d.Shadow = r.shadow.judge(&o)
 	}
 	switch v.reason {
 	case ReasonModeCertUntrusted, ReasonModeCertNameMismatch, ReasonModeCertInvalid:
@@ -158,30 +160,70 @@ func (r Requirement) Decide(o Outcome) (d Decision) {
 	return d
 }
 
-// refuse returns the decision to leave a host for a reason.
-func refuse(reason Reason) Decision {
-	return Decision{Action: Next, Reason: reason, Status: StatusCryptoFailure}
+// refuse makes d the decision to leave a host for a reason.
+func (d *Decision) refuse(reason Reason) {
+	d.Action, d.Reason, d.Status = Next, reason, StatusCryptoFailure
+}
+
+// skip makes d the decision to leave a host before connecting.
+func (d *Decision) skip(reason Reason) {
+	d.refuse(reason)
+	switch reason {
+	case ReasonDANEBogus:
+		d.Policy, d.Result = PolicyTLSA, ResultDNSSECInvalid
+	case ReasonDANELookupError, ReasonDANERequiredUnusable:
+		d.Policy, d.Result = PolicyTLSA, ResultTLSAInvalid
+	case ReasonDANERequiredInsecure, ReasonDANERequiredNoTLSA:
+		d.Policy, d.Result = PolicyTLSA, ResultDANERequired
+	case ReasonSTSMXMismatch:
+		d.Policy, d.Result = PolicySTS, ResultValidationFailure
+	}
 }
 
 // addFindings adds what was found before connecting and counts beside the
 // decision's own result.
 func (r Requirement) addFindings(d *Decision) {
-	if r.floor {
+	if r.unusable {
 		d.TLSA = ResultTLSAInvalid
 	}
-	if r.testing == STSTestingMismatch {
-		d.Shadow = Shadow{ReasonSTSMXMismatch, ResultValidationFailure}
+	if r.shadow.skip != ReasonNone {
+		var enforced Decision
+		enforced.skip(r.shadow.skip)
+		d.Shadow = enforced.asShadow()
 	}
 }
 
+// asShadow returns what is kept of a decision that is reported and not
+// enforced: nothing if it counts under no policy.
+func (d Decision) asShadow() Shadow {
+	switch d.Policy {
+	case PolicyTLSA, PolicySTS:
+		return Shadow{d.Policy, d.Reason, d.Result}
+	}
+	return Shadow{}
+}
+
+// judge decides as the rule would that is not enforced, with a mode that asks
+// for nothing of its own.
+func (s shadowRule) judge(o *Outcome) Shadow {
+	v := rule{kind: s.kind, mode: Preferred}.judge(o)
+	switch s.kind {
+	case KindSTS:
+		return Shadow{PolicySTS, v.reason, v.result}
+	case KindFloor: // the tlsa policy counts the records, not what came of them
+		return Shadow{PolicyTLSA, v.reason, ResultTLSAInvalid}
+	}
+	return Shadow{PolicyTLSA, v.reason, v.result}
+}
+
 // satisfied returns the policy type that counts a success where a rule of our
-// own rejects a certificate. Where unusable TLSA records or a tested MTA-STS
-// policy are counted, "no policy found" is not.
+// own rejects a certificate. Where unusable TLSA records or a shadow result
+// are counted, "no policy found" is not.
 func (r Requirement) satisfied() Policy {
 	switch {
 	case r.kind == KindSTS:
 		return PolicySTS
-	case r.floor || r.testing != STSUnknown:
+	case r.unusable || r.shadow != (shadowRule{}):
 		return PolicyNone
 	}
 	return PolicyNoPolicyFound
@@ -199,7 +241,7 @@ type verdict struct {
 // judge decides on a connection with or without a TLS session. Nothing is ever
 // verified below TLS 1.2 (RFC 8996), so where the peer must be authenticated
 // such a session counts as a failed handshake.
-func (r Requirement) judge(o *Outcome) verdict {
+func (r rule) judge(o *Outcome) verdict {
 	if o.TLS != TLSEstablished {
 		return r.withoutSession(o.TLS)
 	}
@@ -213,7 +255,7 @@ func (r Requirement) judge(o *Outcome) verdict {
 }
 
 // withoutSession decides where there is no TLS session.
-func (r Requirement) withoutSession(tls TLSOutcome) verdict {
+func (r rule) withoutSession(tls TLSOutcome) verdict {
 	column, result := 0, ResultSTARTTLSNotSupported
 	switch tls {
 	case TLSRefused:
@@ -246,7 +288,7 @@ var fallbackActions = [...][3]Action{
 }
 
 // withSession decides on a TLS session.
-func (r Requirement) withSession(o *Outcome) verdict {
+func (r rule) withSession(o *Outcome) verdict {
 	switch {
 	case r.kind == KindDANE:
 		if o.DANEMatch {
@@ -294,7 +336,7 @@ func checkSTS(o *Outcome) verdict {
 }
 
 // checkMode does the same for RequiredVerify and RequiredVerifyHosted.
-func (r Requirement) checkMode(o *Outcome) verdict {
+func (r rule) checkMode(o *Outcome) verdict {
 	name := o.VerifyName
 	if r.mode == RequiredVerifyHosted {
 		name = o.HostedName

@@ -120,6 +120,7 @@ func TestShadowFollowsTheTable(t *testing.T) {
 			}
 			row := table.first(t, p.t.String(), o.TLS.String(), digit(o.OldTLS), o.Chain.String(), digit(o.STSName))
 			require.Equal(t, row.then, texts(got.Reason, got.Result), "%v %+v: %s", p, o, row.line)
+			require.Equal(t, tlspolicy.PolicySTS, got.Policy)
 		}
 	}
 	table.requireAllHit(t)
@@ -260,7 +261,7 @@ func TestWithoutReferences(t *testing.T) {
 		require.True(t, skip, "%v", p)
 		want := tlspolicy.Decision{Reason: tlspolicy.ReasonIdentityEmpty, Status: tlspolicy.StatusCryptoFailure, TLSA: tlsaResult(p)}
 		if p.tested() == tlspolicy.STSTestingMismatch {
-			want.Shadow = tlspolicy.Shadow{Reason: tlspolicy.ReasonSTSMXMismatch, Result: tlspolicy.ResultValidationFailure}
+			want.Shadow = tlspolicy.Shadow{Policy: tlspolicy.PolicySTS, Reason: tlspolicy.ReasonSTSMXMismatch, Result: tlspolicy.ResultValidationFailure}
 		}
 		require.Equal(t, want, d, "%v", p)
 		require.False(t, r.WithoutReferences().NeedsChain())
@@ -280,6 +281,7 @@ func TestNeedsAreWhatDecides(t *testing.T) {
 			{"verify", r.NeedsVerify(), func(o *tlspolicy.Outcome) { o.VerifyName = !o.VerifyName }},
 			{"hosted", r.NeedsHosted(), func(o *tlspolicy.Outcome) { o.HostedName = !o.HostedName }},
 			{"sts", r.NeedsSTSName(), func(o *tlspolicy.Outcome) { o.STSName = !o.STSName }},
+			{"dane", r.NeedsDANEMatch(), func(o *tlspolicy.Outcome) { o.DANEMatch = !o.DANEMatch }},
 		}
 		for _, fact := range facts {
 			decides := false
@@ -306,7 +308,7 @@ func TestDecisionValuesAreSmall(t *testing.T) {
 		require.True(t, typ.Comparable())
 		require.False(t, hasPointers(typ), "%v", typ)
 	}
-	require.LessOrEqual(t, unsafe.Sizeof(tlspolicy.Settings{}), uintptr(4))
+	require.LessOrEqual(t, unsafe.Sizeof(tlspolicy.Settings{}), uintptr(8))
 }
 
 func hasPointers(typ reflect.Type) bool {

@@ -23,11 +23,14 @@
 //	...                                                          // connect, STARTTLS
 //	decision = requirement.Decide(outcome)
 //
+// [Settings.For] adds what a message itself asks for (RFC 8689), and [Route] says
+// whose records and names count where the operator routes mail himself.
 // [Verifier] and [NewReferences] do the part of the outcome that certificates
 // have: the chain, and the names that each rule accepts. [Explain] puts all of
-// it into words, with the row of the decision tables and its source. The tables
-// themselves are in docs/decisions.md: rows P before connecting, N without a TLS
-// session, E with one.
+// it into words, with the row of the decision tables and its source; [Event] and
+// [AlertsFor] tell log and operator. The tables themselves are in
+// docs/decisions.md: rows P before connecting, N without a TLS session, E with
+// one.
 //
 // What is promised: what failed, or was not looked at, is never taken for a
 // policy that is absent. Zero values refuse. No decision is permanent, since

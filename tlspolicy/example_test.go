@@ -78,5 +78,65 @@ func ExampleParseMode() {
 	// preferred-verify
 	// required-verify
 	// required-verify-hosted
-	// tlspolicy: "" is no value of Mode; use one of default, no, preferred, required, preferred-verify, required-verify, required-verify-hosted
+	// tlspolicy: "" is no value of Mode; use one of no, preferred, required, preferred-verify, required-verify, required-verify-hosted; or default in a destination table, to inherit
+}
+
+// What a message asks of its transport goes on top of the destination's
+// settings.
+func ExampleSettings_For() {
+	settings := tlspolicy.Recommended()
+	strict := settings.For(tlspolicy.Message{RequireTLS: true})
+	fmt.Println(strict.Mode)
+
+	// The header field "TLS-Required: No": mail goes out although an enforced
+	// policy forbids it, and the report tells.
+	lax := settings.For(tlspolicy.Message{TLSOptional: true})
+	decision := tlspolicy.Plan(lax, tlspolicy.DANENoTLSA, tlspolicy.STSEnforceMatch).
+		Decide(tlspolicy.Outcome{TLS: tlspolicy.TLSNotOffered})
+	fmt.Println(decision.Action, decision.Shadow.Policy, decision.Shadow.Reason)
+	// Output:
+	// required-verify-hosted
+	// deliver-clear sts sts-tls-required-absent
+}
+
+// The operator sends the domain's mail to the MX hosts of another one.
+func ExampleRoute() {
+	route := tlspolicy.Route{Domain: "example.com", Host: "provider.example", MX: true}
+	fmt.Println("MX records of", route.MXDomain())
+	fmt.Println("MTA-STS policy of", route.STSDomain())
+	references, err := tlspolicy.NewReferences(route.Names("mx1.provider.example", true))
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, reference := range references.All() {
+		fmt.Println(reference.Kind, reference.Name)
+	}
+	// Output:
+	// MX records of provider.example
+	// MTA-STS policy of provider.example
+	// recipient-domain example.com
+	// mx-host mx1.provider.example
+	// route-host provider.example
+}
+
+// The lines of the AsyncOS chapter, for the tools that read them.
+func ExampleEvent_AsyncOS() {
+	fmt.Println(tlspolicy.Event{Kind: tlspolicy.EventSTSSuccess, Domain: "example.com"}.AsyncOS())
+	fmt.Println(tlspolicy.Event{Kind: tlspolicy.EventSTARTTLSRefused, ConnID: 7, Detail: "454 no\r\nNew SMTP DCID 8"}.AsyncOS())
+	// Output:
+	// MTA-STS policy for the domain (example.com) Successful.
+	// DCID 7 STARTTLS command refused: "454 no\r\nNew SMTP DCID 8"
+}
+
+// All hosts of a domain failed.
+func ExampleAlertsFor() {
+	settings := tlspolicy.Recommended()
+	requirement := tlspolicy.Plan(settings, tlspolicy.DANEUsable, tlspolicy.STSNoPolicy)
+	for _, alert := range tlspolicy.AlertsFor("example.com", settings, []tlspolicy.HostDecision{
+		{Host: "mx1.example.com", Decision: requirement.Decide(tlspolicy.Outcome{TLS: tlspolicy.TLSEstablished})},
+		{Host: "mx2.example.com", Decision: requirement.Decide(tlspolicy.Outcome{TLS: tlspolicy.TLSRefused})},
+	}) {
+		fmt.Println(alert)
+	}
+	// Output: DANE failed for every host of the domain (example.com), and mail to it is held back: mx1.example.com dane-mismatch, mx2.example.com dane-tls-required-refused
 }

@@ -214,8 +214,10 @@ func TestInvalidValuesFailClosed(t *testing.T) {
 	for _, s := range settings {
 		for _, v := range []uint8{0, 7, 63, 64, 255} {
 			for _, bad := range []Settings{
-				{Mode(v), s.DANE, s.MTASTS, s.Fallback}, {s.Mode, DANE(v), s.MTASTS, s.Fallback},
-				{s.Mode, s.DANE, MTASTS(v), s.Fallback}, {s.Mode, s.DANE, s.MTASTS, Fallback(v)},
+				{Mode: Mode(v), DANE: s.DANE, MTASTS: s.MTASTS, Fallback: s.Fallback},
+				{Mode: s.Mode, DANE: DANE(v), MTASTS: s.MTASTS, Fallback: s.Fallback},
+				{Mode: s.Mode, DANE: s.DANE, MTASTS: MTASTS(v), Fallback: s.Fallback},
+				{Mode: s.Mode, DANE: s.DANE, MTASTS: s.MTASTS, Fallback: Fallback(v)},
 			} {
 				got, skipped := Plan(bad, DANEUsable, STSEnforceMatch).Skip()
 				require.True(t, skipped, "%+v", bad)
@@ -323,7 +325,7 @@ func TestReportCounts(t *testing.T) {
 		}
 		if d.Shadow != (Shadow{}) {
 			delete(want, PolicyNoPolicyFound) // a policy was found
-			want[PolicySTS] = d.Shadow.Result
+			want[d.Shadow.Policy] = d.Shadow.Result
 		}
 		if d.TLSA != ResultNone {
 			want[PolicyTLSA] = d.TLSA

@@ -15,8 +15,8 @@ type Explanation struct {
 	// [PlanDomain] made about the whole domain.
 	Host string
 
-	Settings Settings
-	Origin   Origin
+	Settings Settings // as Plan got them
+	Origin   Origin   // as the table gave it
 
 	DANE       DANEState // of the host; of the MX lookup if Host is empty
 	DANEDetail string    // a few words on what was found, or ""
@@ -97,9 +97,21 @@ func (w *explainer) settings() {
 	} else {
 		subject += "{domain}"
 	}
-	w.line("", subject+": mode "+s.Mode.String()+from(o.Mode)+", DANE "+s.DANE.String()+from(o.DANE)+
-		", MTA-STS "+s.MTASTS.String()+from(o.MTASTS)+", fallback "+s.Fallback.String()+from(o.Fallback),
-		"", chapterTable)
+	source := chapterTable
+	mode, dane, sts := from(o.Mode), from(o.DANE), from(o.MTASTS)
+	switch {
+	case s.message&requireTLS != 0: // it may have raised any of the three
+		subject, source = subject+", with REQUIRETLS", source+", and RFC 8689 section 4.2.1"
+		mode, dane, sts = "", "", ""
+	case s.message&tlsOptional != 0:
+		subject, source = subject+`, with "TLS-Required: No"`, source+", and RFC 8689 section 4.2.2"
+		if s.message&overrideLocal != 0 {
+			mode = ""
+		}
+	}
+	w.line("", subject+": mode "+s.Mode.String()+mode+", DANE "+s.DANE.String()+dane+
+		", MTA-STS "+s.MTASTS.String()+sts+", fallback "+s.Fallback.String()+from(o.Fallback),
+		"", source)
 }
 
 // from tells where a field comes from if not from the entry itself.
@@ -123,17 +135,42 @@ func (w *explainer) plan() {
 	if e.Decision.Reason == ReasonInputInvalid && e.Requirement.Kind() == KindSkip {
 		return // there is no finding to speak of
 	}
-	if !w.dane() || !w.sts() {
+	if !w.policies() {
 		return
 	}
 	switch {
 	case e.Settings.Mode.required():
-		w.line("P13", modeWords[e.Settings.Mode], "", chapterModes)
+		sentence := modeWords[e.Settings.Mode]
+		if e.Requirement.SecureMXOnly() {
+			sentence += "; a host name out of unprotected DNS does not count"
+		}
+		w.line("P13", sentence, "", chapterModes)
 	case e.Requirement.TLSFloor():
 		w.line("P14", "mode {mode} asks for no more, so the TLS that unusable TLSA records call for is required", "", "RFC 7672 section 2.2")
 	default:
 		w.line("P15", modeWords[e.Settings.Mode], "", chapterModes)
 	}
+}
+
+// policies writes the rows of DANE and MTA-STS and reports whether the mode
+// comes next.
+func (w *explainer) policies() bool {
+	if w.Settings.message&tlsOptional == 0 {
+		return w.dane() && w.sts()
+	}
+	if w.dane() && w.Host != "" {
+		w.sts()
+	}
+	return w.Host != ""
+}
+
+// policyLine writes a row of DANE or MTA-STS.
+func (w *explainer) policyLine(row row, detail string) {
+	name := row.name
+	if w.Settings.message&tlsOptional != 0 {
+		name += ", for the report only"
+	}
+	w.line(name, row.sentence, detail, row.source)
 }
 
 // dane writes the row of the DANE finding and reports whether MTA-STS and the
@@ -151,7 +188,7 @@ func (w *explainer) dane() bool {
 	if row.name == "" {
 		return false
 	}
-	w.line(row.name, row.sentence, e.DANEDetail, row.source)
+	w.policyLine(row, e.DANEDetail)
 	return row.goesOn
 }
 
@@ -167,11 +204,10 @@ func (w *explainer) sts() bool {
 	if row.name == "" {
 		return false
 	}
-	sentence := row.sentence
 	if e.STS == STSEnforceMatch && e.Settings.Mode.verified() {
-		sentence += "; mode {mode} asks for its own identity as well"
+		row.sentence += "; mode {mode} asks for its own identity as well"
 	}
-	w.line(row.name, sentence, e.STSDetail, row.source)
+	w.policyLine(row, e.STSDetail)
 	return row.goesOn
 }
 
@@ -204,15 +240,21 @@ func (w *explainer) outcome() {
 // decision writes what is done, and what would change it.
 func (w *explainer) decision() {
 	d := w.Decision
-	if d.Reason == ReasonNone {
-		return
-	}
 	sentence := "Decision: " + d.Action.String() + ", reason " + d.Reason.String()
+	if d.Reason == ReasonNone {
+		if d.Shadow.Reason == ReasonNone {
+			return
+		}
+		sentence = "Decision: none yet" // PlanDomain had something to report
+	}
 	if d.Status != StatusNone {
 		sentence += ", status " + d.Status.String()
 	}
 	for policy, result := range d.Counts() {
 		sentence += ", reported under " + policy.String() + " as " + cmp.Or(result.String(), "success")
+		if policy == d.Shadow.Policy {
+			sentence += " (not enforced: " + d.Shadow.Reason.String() + ")"
+		}
 	}
 	w.line("", sentence, "", "")
 	if remedy := at(remedies[:], d.Reason); remedy != "" && d.Action == Next {

@@ -216,7 +216,7 @@ func TestExplainTakesAnything(t *testing.T) {
 			Outcome:     tlspolicy.Outcome{TLS: tlspolicy.TLSOutcome(some()), Chain: tlspolicy.ChainOutcome(some())},
 			Decision: tlspolicy.Decision{Action: tlspolicy.Action(some()), Reason: tlspolicy.Reason(some() * 3), Status: tlspolicy.Status(some()),
 				Result: tlspolicy.Result(some()), Policy: tlspolicy.Policy(some()), TLSA: tlspolicy.Result(some()), Satisfied: tlspolicy.Policy(some()),
-				Shadow: tlspolicy.Shadow{Reason: tlspolicy.Reason(some()), Result: tlspolicy.Result(some())}, Cause: tlspolicy.Cause(some())},
+				Shadow: tlspolicy.Shadow{Policy: tlspolicy.Policy(some()), Reason: tlspolicy.Reason(some()), Result: tlspolicy.Result(some())}, Cause: tlspolicy.Cause(some())},
 		}
 		require.True(t, strings.HasSuffix(tlspolicy.Explain(e), ".\n"))
 		e.Requirement.Decide(e.Outcome)

@@ -119,14 +119,15 @@ func (o Origin) Entry() string {
 // A name that is no valid domain, and an empty domain without a next hop, give
 // [ErrBadDomain]. ASCII names in any letter case, with or without final dot, are
 // looked up without allocation.
-func (t *Table) Lookup(domain string, hop NextHop) (Settings, Origin, error) {
-	var empty Table
+func (t *Table) Lookup(domain string, hop NextHop) (s Settings, o Origin, err error) {
+	// Results are filled in place and settings travel as bits: to hand structs
+	// around would take half of the time.
 	if t == nil {
-		t = &empty
+		t = &emptyTable
 	}
 	if len(domain) > 0 && domain[0] == '[' {
 		if !hostname.IsLiteral(domain) {
-			return Settings{}, Origin{}, fmt.Errorf("%w: address literal %q", ErrBadDomain, clip(domain))
+			return s, o, fmt.Errorf("%w: address literal %q", ErrBadDomain, clip(domain))
 		}
 		if hop == (NextHop{}) {
 			hop.Host = domain
@@ -134,52 +135,64 @@ func (t *Table) Lookup(domain string, hop NextHop) (Settings, Origin, error) {
 		domain = ""
 	}
 	if domain == "" && hop.Host == "" {
-		return Settings{}, Origin{}, fmt.Errorf("%w: empty", ErrBadDomain)
+		return s, o, fmt.Errorf("%w: empty", ErrBadDomain)
 	}
-	var domainBuf, hopBuf nameBuf
-	name, err := canonicalName(&domainBuf, domain)
+	var buf nameBuf
+	name, err := canonicalName(&buf, domain)
 	if err != nil {
-		return Settings{}, Origin{}, err
+		return s, o, err
 	}
-	to, err := parseHop(&hopBuf, hop)
-	if err != nil {
-		return Settings{}, Origin{}, err
+	var entry packedSettings
+	if hop == (NextHop{}) {
+		entry = t.findDomain(name, &o)
+		o.name = domain
+	} else if entry, err = t.findThrough(name, domain, hop, &o); err != nil {
+		return s, Origin{}, err
 	}
-	s, o := t.find(name, domain, to, hop.Host)
-	return t.resolve(s, &o), o, nil
+	if o.Match == MatchDefault {
+		o.name = "" // there is no entry to name
+	}
+	t.resolve(entry, &s, &o)
+	return s, o, nil
 }
 
-// find selects the entry. The given texts are what the canonical names were
-// made of.
-func (t *Table) find(name []byte, givenName string, to hop, givenHop string) (Settings, Origin) {
-	if s, o, ok := t.findDomain(name); ok {
-		o.name = givenName
-		return s, o
+// emptyTable stands for a nil *Table.
+var emptyTable Table
+
+// findThrough selects the entry for a delivery through a next hop. The domain
+// and the host in the hop are what the canonical names are made of.
+func (t *Table) findThrough(name []byte, domain string, through NextHop, o *Origin) (packedSettings, error) {
+	var buf nameBuf
+	to, err := parseHop(&buf, through)
+	if err != nil {
+		return 0, err
 	}
-	if s, o, ok := t.findHop(to); ok {
-		o.name = givenHop
-		return s, o
+	o.name = domain
+	entry := t.findDomain(name, o)
+	if o.Match != MatchDefault {
+		return entry, nil
 	}
-	if len(name) == 0 {
-		if s, o, ok := t.findDomain(to.name); ok {
-			o.name = givenHop
-			return s, o
-		}
+	o.name = through.Host
+	entry = t.findHop(to, o)
+	if o.Match == MatchDefault && len(name) == 0 {
+		entry = t.findDomain(to.name, o)
 	}
-	return Settings{}, Origin{}
+	return entry, nil
 }
 
 // findDomain looks for the entry of a name, then for those of its parents, the
-// longest first.
-func (t *Table) findDomain(name []byte) (Settings, Origin, bool) {
+// longest first. It notes in o which entry it found; if o stays at MatchDefault
+// there is none.
+func (t *Table) findDomain(name []byte, o *Origin) packedSettings {
 	if len(name) == 0 {
-		return Settings{}, Origin{}, false
+		return 0
 	}
-	if s, ok := t.domains.get(name); ok {
-		return s, Origin{Match: MatchDomain}, true
+	if entry, ok := t.domains.get(name); ok {
+		o.Match = MatchDomain
+		return entry
 	}
 	if t.parents.count == 0 {
-		return Settings{}, Origin{}, false
+		return 0
 	}
 	labels := 1
 	for _, c := range name {
@@ -195,11 +208,12 @@ func (t *Table) findDomain(name []byte) (Settings, Origin, bool) {
 		if !t.depths.has(labels) {
 			continue
 		}
-		if s, ok := t.parents.get(name[i+1:]); ok {
-			return s, Origin{Match: MatchParent, parent: uint8(len(name) - i - 1)}, true
+		if entry, ok := t.parents.get(name[i+1:]); ok {
+			o.Match, o.parent = MatchParent, uint8(len(name)-i-1)
+			return entry
 		}
 	}
-	return Settings{}, Origin{}, false
+	return 0
 }
 
 // hop is a next hop in canonical form: a name, an address or neither.
@@ -209,23 +223,26 @@ type hop struct {
 	port uint16
 }
 
-// findHop looks for the entry of a next hop with its port, then without.
-func (t *Table) findHop(to hop) (Settings, Origin, bool) {
-	if to.addr.IsValid() {
-		if s, ok := t.addrs[netip.AddrPortFrom(to.addr, to.port)]; ok {
-			return s, Origin{Match: MatchNextHopPort, port: to.port}, true
+// findHop looks for the entry of a next hop with its port, then without, and
+// notes in o which it found.
+func (t *Table) findHop(to hop, o *Origin) packedSettings {
+	for _, key := range [...]struct {
+		match Match
+		port  uint16
+	}{{MatchNextHopPort, to.port}, {MatchNextHop, 0}} {
+		var s Settings
+		var ok bool
+		if to.addr.IsValid() {
+			s, ok = t.addrs[netip.AddrPortFrom(to.addr, key.port)]
+		} else {
+			s, ok = t.hosts[hostPort{string(to.name), key.port}]
 		}
-		s, ok := t.addrs[netip.AddrPortFrom(to.addr, 0)]
-		return s, Origin{Match: MatchNextHop}, ok
+		if ok {
+			o.Match, o.port = key.match, key.port
+			return packSettings(s)
+		}
 	}
-	if len(to.name) == 0 {
-		return Settings{}, Origin{}, false
-	}
-	if s, ok := t.hosts[hostPort{string(to.name), to.port}]; ok {
-		return s, Origin{Match: MatchNextHopPort, port: to.port}, true
-	}
-	s, ok := t.hosts[hostPort{string(to.name), 0}]
-	return s, Origin{Match: MatchNextHop}, ok
+	return 0
 }
 
 // parseHop brings a next hop into canonical form.
@@ -235,10 +252,7 @@ func parseHop(buf *nameBuf, from NextHop) (hop, error) {
 		to.port = smtpPort
 	}
 	if from.Host == "" {
-		if from.Port != 0 {
-			return hop{}, fmt.Errorf("%w: next hop with port %d has no host", ErrBadDomain, from.Port)
-		}
-		return to, nil
+		return hop{}, fmt.Errorf("%w: next hop with port %d has no host", ErrBadDomain, from.Port)
 	}
 	if addr, ok := hostname.Literal(from.Host); ok {
 		to.addr = addr.Unmap()
@@ -249,15 +263,14 @@ func parseHop(buf *nameBuf, from NextHop) (hop, error) {
 	return to, err
 }
 
-// resolve fills the fields that s leaves at Default and notes in o where each
-// comes from.
-func (t *Table) resolve(s Settings, o *Origin) Settings {
+// resolve fills s with the fields of an entry and of those that it inherits
+// from, and notes in o where each comes from.
+func (t *Table) resolve(entry packedSettings, s *Settings, o *Origin) {
 	builtIn := BuiltIn()
-	s.Mode, o.Mode = inherit(s.Mode, t.def.Mode, builtIn.Mode)
-	s.DANE, o.DANE = inherit(s.DANE, t.def.DANE, builtIn.DANE)
-	s.MTASTS, o.MTASTS = inherit(s.MTASTS, t.def.MTASTS, builtIn.MTASTS)
-	s.Fallback, o.Fallback = inherit(s.Fallback, t.def.Fallback, builtIn.Fallback)
-	return s
+	s.Mode, o.Mode = inherit(entry.mode(), t.def.Mode, builtIn.Mode)
+	s.DANE, o.DANE = inherit(entry.dane(), t.def.DANE, builtIn.DANE)
+	s.MTASTS, o.MTASTS = inherit(entry.mtasts(), t.def.MTASTS, builtIn.MTASTS)
+	s.Fallback, o.Fallback = inherit(entry.fallback(), t.def.Fallback, builtIn.Fallback)
 }
 
 func inherit[T ~uint8](entry, def, builtIn T) (T, Source) {

@@ -180,6 +180,7 @@ type oracle struct {
 	validationFailure, tlsaInvalid           Result
 	cryptoFailure                            Status
 	verify, hosted                           Mode
+	tlsa, sts                                Policy
 	modeCert                                 [3]Reason
 }
 
@@ -195,6 +196,8 @@ func newOracle(plan, clear, session string) *oracle {
 		cryptoFailure:     valueOf[Status]("4.7.5"),
 		verify:            valueOf[Mode]("required-verify"),
 		hosted:            valueOf[Mode]("required-verify-hosted"),
+		tlsa:              valueOf[Policy]("tlsa"),
+		sts:               valueOf[Policy]("sts"),
 		modeCert:          [3]Reason{valueOf[Reason]("mode-cert-untrusted"), valueOf[Reason]("mode-cert-name-mismatch"), valueOf[Reason]("mode-cert-invalid")},
 	}
 	for _, c := range rowsOf(plan, 11) {
@@ -367,10 +370,10 @@ func (o *oracle) applyClear(p planned, column int) (Action, Reason, Result, stri
 func (o *oracle) shadow(p planned, out Outcome) Shadow {
 	switch p.testing {
 	case STSTestingMismatch:
-		return Shadow{Reason: o.stsMXMismatch, Result: o.validationFailure}
+		return Shadow{Policy: o.sts, Reason: o.stsMXMismatch, Result: o.validationFailure}
 	case STSTestingMatch:
 		_, reason, result, _ := o.apply(planned{kind: KindSTS, mode: Preferred, fallback: p.fallback}, out)
-		return Shadow{Reason: reason, Result: result}
+		return Shadow{Policy: o.sts, Reason: reason, Result: result}
 	}
 	return Shadow{}
 }

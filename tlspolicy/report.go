@@ -85,8 +85,8 @@ func (p Policy) MarshalText() ([]byte, error) {
 // nowhere, such as one in clear text that policy asked for.
 //
 // Several policies may apply to one session, and each has its own result. The
-// sender's own rules count as no failure of the receiver. A policy in mode
-// testing counts as an enforced one would (RFC 8460 section 4).
+// sender's own rules count as no failure of the receiver. A policy that is not
+// enforced counts as an enforced one would (RFC 8460 section 4).
 func (d Decision) Counts() iter.Seq2[Policy, Result] {
 	return func(yield func(Policy, Result) bool) {
 		if d.TLSA != ResultNone && !yield(PolicyTLSA, d.TLSA) {
@@ -102,8 +102,8 @@ func (d Decision) Counts() iter.Seq2[Policy, Result] {
 		if counted && !yield(policy, result) {
 			return
 		}
-		if d.Shadow.Reason != ReasonNone {
-			yield(PolicySTS, d.Shadow.Result)
+		if d.Shadow.Reason != ReasonNone && (d.Shadow.Policy != PolicyTLSA || d.TLSA == ResultNone) {
+			yield(d.Shadow.Policy, d.Shadow.Result)
 		}
 	}
 }

@@ -4,12 +4,27 @@ package tlspolicy
 // made by [Plan], comparable, and has no pointers. The zero value skips the host
 // with ReasonInputInvalid.
 type Requirement struct {
+	// A struct of more than four fields would be kept in memory, and one of more
+	// than nine values passed there, which takes longer than all of Decide.
+	rule
+	shadow   shadowRule
+	unusable bool // the host has TLSA records, and none can be applied
+	message  messageBits
+}
+
+// rule is what governs a host.
+type rule struct {
 	kind     Kind
 	mode     Mode
 	fallback Fallback
-	floor    bool     // unusable TLSA records demand TLS
-	testing  STSState // STSTestingMatch or -Mismatch if a shadow result is wanted
-	reason   Reason   // of a skip, and of clear text
+	reason   Reason // of a skip, and of clear text
+}
+
+// shadowRule is the rule that is reported and not enforced: a kind, or the
+// reason of the skip that it would have been. It is zero if there is none.
+type shadowRule struct {
+	kind Kind // KindSTS, KindDANE or KindFloor
+	skip Reason
 }
 
 // Kind tells which rule governs a host.
@@ -52,21 +67,31 @@ func (k Kind) MarshalText() ([]byte, error) {
 //
 // With DANE in use, a zero or unnamed mx stops with ReasonInputInvalid; Settings
 // that are not resolved stop with ReasonSettingsInvalid.
-func PlanDomain(s Settings, mx DANEState) (Decision, bool) {
+//
+// For a message that takes DANE report-only (see [Settings.For]) nothing but
+// such Settings stops. The Decision then is one to report and not to obey: zero
+// but for its Shadow.
+func PlanDomain(s Settings, mx DANEState) (d Decision, stop bool) {
 	switch {
 	case !s.resolved():
-		return refuse(ReasonSettingsInvalid), true
+		d.refuse(ReasonSettingsInvalid)
+	case s.message&tlsOptional != 0:
+		s.message = 0
+		enforced, _ := PlanDomain(s, mx)
+		return Decision{Shadow: enforced.asShadow()}, false
 	case s.Mode == No || s.DANE == DANENone:
-		return Decision{}, false
+		return d, false
 	case mx == DANEBogus:
-		return skipDecision(ReasonDANEBogus), true
+		d.skip(ReasonDANEBogus)
 	case mx == DANELookupError:
 		// Not a name is known that a report could be about, so none is made.
-		return refuse(ReasonDANELookupError), true
+		d.refuse(ReasonDANELookupError)
 	case !mx.known():
-		return refuse(ReasonInputInvalid), true
+		d.refuse(ReasonInputInvalid)
+	default:
+		return d, false
 	}
-	return Decision{}, false
+	return d, true
 }
 
 // Plan returns what must hold on one MX host, from the settings of the
@@ -74,14 +99,17 @@ func PlanDomain(s Settings, mx DANEState) (Decision, bool) {
 //
 // A finding is needed exactly if its setting is on: with DANE in use a zero or
 // unnamed d, and with MTA-STS on a zero or unnamed t, skip the host with
-// ReasonInputInvalid. Mode No needs neither. Settings that are not resolved skip
-// it with ReasonSettingsInvalid. Plan does not allocate.
+// ReasonInputInvalid. Mode No needs neither, nor does a message that takes both
+// report-only. Settings that are not resolved skip it with
+// ReasonSettingsInvalid. Plan does not allocate.
 func Plan(s Settings, d DANEState, t STSState) Requirement {
-	r := Requirement{mode: s.Mode, fallback: s.Fallback}
+	r := Requirement{rule: rule{mode: s.Mode, fallback: s.Fallback}, message: s.message}
 	switch {
 	case !s.resolved():
 		r.reason = ReasonSettingsInvalid
 		return r
+	case s.message&tlsOptional != 0:
+		return planReportOnly(s, d, t)
 	case s.Mode == No:
 		r.kind, r.reason = KindClear, ReasonModeNo
 		return r
@@ -108,7 +136,7 @@ func Plan(s Settings, d DANEState, t STSState) Requirement {
 			return r
 		}
 		// RFC 7672 section 2.2: with unusable records only, TLS stays mandatory.
-		r.floor = d == DANEUnusable
+		r.unusable = d == DANEUnusable
 	}
 	if s.MTASTS == On {
 		switch t {
@@ -118,17 +146,44 @@ func Plan(s Settings, d DANEState, t STSState) Requirement {
 		case STSEnforceMatch:
 			r.kind = KindSTS
 			return r
-		case STSTestingMatch, STSTestingMismatch:
-			r.testing = t
+		case STSTestingMatch:
+			r.shadow.kind = KindSTS
+		case STSTestingMismatch:
+			r.shadow.skip = ReasonSTSMXMismatch
 		}
 	}
 	switch {
 	case s.Mode.required():
 		r.kind = KindMode
-	case r.floor:
+	case r.unusable:
 		r.kind = KindFloor
 	default:
 		r.kind = KindOpportunistic
+	}
+	return r
+}
+
+// planReportOnly plans as if DANE were none and MTA-STS off, and notes which
+// rule of theirs would have governed the host (RFC 8689 section 4.2.2).
+func planReportOnly(s Settings, d DANEState, t STSState) Requirement {
+	r := Plan(Settings{Mode: s.Mode, DANE: DANENone, MTASTS: Off, Fallback: s.Fallback}, d, t)
+	r.message = s.message
+	if r.kind == KindClear {
+		return r // mode No looks at neither
+	}
+	enforced := Plan(Settings{Mode: Preferred, DANE: s.DANE, MTASTS: s.MTASTS, Fallback: s.Fallback}, d, t)
+	r.unusable, r.shadow = enforced.unusable, enforced.shadow
+	switch enforced.kind {
+	case KindSkip:
+		if enforced.reason != ReasonInputInvalid { // a missing finding has nothing to report
+			r.shadow.skip = enforced.reason
+		}
+	case KindSTS, KindDANE:
+		r.shadow.kind = enforced.kind
+	case KindFloor:
+		if r.shadow == (shadowRule{}) { // a policy in mode testing says more
+			r.shadow.kind = KindFloor
+		}
 	}
 	return r
 }
@@ -146,37 +201,22 @@ func missingDANE(d DANEState) Reason {
 
 // Skip returns true if the host must not be connected to, and the Decision that
 // says why.
-func (r Requirement) Skip() (Decision, bool) {
+func (r Requirement) Skip() (d Decision, skip bool) {
 	if r.kind != KindSkip {
-		return Decision{}, false
+		return d, false
 	}
-	return r.skip(), true
+	r.skip(&d)
+	return d, true
 }
 
-func (r Requirement) skip() Decision {
+// skip makes d the decision of a Requirement that skips the host.
+func (r Requirement) skip(d *Decision) {
 	reason := r.reason
-	if reason == ReasonNone {
+	if reason == ReasonNone { // the zero Requirement
 		reason = ReasonInputInvalid
 	}
-	d := skipDecision(reason)
-	r.addFindings(&d)
-	return d
-}
-
-// skipDecision returns the decision to leave a host before connecting.
-func skipDecision(reason Reason) Decision {
-	d := refuse(reason)
-	switch reason {
-	case ReasonDANEBogus:
-		d.Policy, d.Result = PolicyTLSA, ResultDNSSECInvalid
-	case ReasonDANELookupError, ReasonDANERequiredUnusable:
-		d.Policy, d.Result = PolicyTLSA, ResultTLSAInvalid
-	case ReasonDANERequiredInsecure, ReasonDANERequiredNoTLSA:
-		d.Policy, d.Result = PolicyTLSA, ResultDANERequired
-	case ReasonSTSMXMismatch:
-		d.Policy, d.Result = PolicySTS, ResultValidationFailure
-	}
-	return d
+	d.skip(reason)
+	r.addFindings(d)
 }
 
 // AfterReconnect returns the Requirement for the connection that the Action
@@ -186,7 +226,7 @@ func (r Requirement) AfterReconnect() Requirement {
 	if r.kind != KindOpportunistic || fallbackActions[r.fallback][2] != ReconnectClear {
 		return Requirement{}
 	}
-	return Requirement{kind: KindClear, mode: r.mode, fallback: r.fallback, reason: ReasonHandshakeFailed}
+	return Requirement{rule: rule{KindClear, r.mode, r.fallback, ReasonHandshakeFailed}, message: r.message}
 }
 
 // WithoutReferences returns the Requirement for a host that has no name which a
@@ -211,7 +251,16 @@ func (r Requirement) Fallback() Fallback { return r.fallback }
 
 // TLSFloor reports whether the host has TLSA records of which none can be
 // applied, with DANE opportunistic: TLS is then mandatory, whatever the Kind.
-func (r Requirement) TLSFloor() bool { return r.floor }
+func (r Requirement) TLSFloor() bool { return r.unusable && !r.ReportOnly() }
+
+// SecureMXOnly reports whether the message demands that a name which came out of
+// unprotected DNS proves nothing, whatever [VerifyOptions] say.
+// [Verifier.Check] heeds it.
+func (r Requirement) SecureMXOnly() bool { return r.message&requireTLS != 0 }
+
+// ReportOnly reports whether the message takes DANE and MTA-STS report-only, so
+// that neither has a say.
+func (r Requirement) ReportOnly() bool { return r.message&tlsOptional != 0 }
 
 // StrictTLS reports whether clear text is excluded, so that the strict TLS
 // profile applies: an old protocol version or a weak cipher suite would be worth
@@ -243,9 +292,16 @@ func (r Requirement) NeedsHosted() bool {
 }
 
 // NeedsSTSName reports whether Outcome.STSName is needed: for an enforced
-// MTA-STS policy, and for the Shadow result of one in mode testing.
+// MTA-STS policy, and for the Shadow result of one that is not enforced.
 func (r Requirement) NeedsSTSName() bool {
-	return r.kind == KindSTS || r.kind != KindSkip && r.testing == STSTestingMatch
+	return r.kind == KindSTS || r.kind != KindSkip && r.shadow.kind == KindSTS
+}
+
+// NeedsDANEMatch reports whether Outcome.DANEMatch is needed: for TLSA records
+// that authenticate the host, and for the Shadow result of such records that
+// are not enforced.
+func (r Requirement) NeedsDANEMatch() bool {
+	return r.kind == KindDANE || r.kind != KindSkip && r.shadow.kind == KindDANE
 }
 
 // policy returns the policy type under which sessions of the kind count.
@@ -253,7 +309,7 @@ func (r Requirement) policy() Policy {
 	switch {
 	case r.kind == KindSTS:
 		return PolicySTS
-	case r.kind == KindDANE || r.floor:
+	case r.kind == KindDANE || r.TLSFloor():
 		return PolicyTLSA
 	}
 	return PolicyNoPolicyFound

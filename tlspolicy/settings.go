@@ -11,13 +11,15 @@ type Settings struct {
 	DANE     DANE     // whether TLSA records are looked up, and needed
 	MTASTS   MTASTS   // whether MTA-STS policies are looked up and obeyed
 	Fallback Fallback // when Preferred and PreferredVerify may use clear text
+
+	message messageBits // what For added for one message
 }
 
 // BuiltIn returns the Settings used where neither the selected entry nor the
 // default entry of a table says anything: TLS is preferred, DANE and MTA-STS
 // are not looked at, and clear text follows a failed handshake.
 func BuiltIn() Settings {
-	return Settings{Preferred, DANENone, Off, FallbackAfter220}
+	return Settings{Mode: Preferred, DANE: DANENone, MTASTS: Off, Fallback: FallbackAfter220}
 }
 
 // Recommended returns the Settings for a sender whose resolver can be trusted
@@ -27,23 +29,30 @@ func BuiltIn() Settings {
 // The AsyncOS chapter advises against MTA-STS in the default entry, because it
 // costs a TXT query for every recipient domain.
 func Recommended() Settings {
-	return Settings{Preferred, DANEOpportunistic, On, FallbackAfter220}
+	return Settings{Mode: Preferred, DANE: DANEOpportunistic, MTASTS: On, Fallback: FallbackAfter220}
 }
 
 // resolved reports whether every field has a value that is neither Default nor
-// out of range.
-func (s Settings) resolved() bool {
-	return s.Mode != ModeDefault && s.Mode <= RequiredVerifyHosted &&
-		s.DANE != DANEDefault && s.DANE <= DANEMandatory &&
-		s.MTASTS != MTASTSDefault && s.MTASTS <= On &&
-		s.Fallback != FallbackDefault && s.Fallback <= FallbackBefore220
+// out of range. It takes a pointer because a copy costs more than the answer.
+func (s *Settings) resolved() bool {
+	// What is subtracted from the zero value wraps around to one out of range.
+	return s.Mode-No <= RequiredVerifyHosted-No && s.DANE-DANENone <= DANEMandatory-DANENone &&
+		s.MTASTS-Off <= On-Off && s.Fallback-FallbackAfter220 <= FallbackBefore220-FallbackAfter220
 }
 
 // String returns the canonical texts of the fields for logs, such as
-// "mode preferred, DANE none, MTA-STS off, fallback after-220".
+// "mode preferred, DANE none, MTA-STS off, fallback after-220". What
+// [Settings.For] added stands behind them.
 func (s Settings) String() string {
-	return "mode " + s.Mode.String() + ", DANE " + s.DANE.String() +
+	text := "mode " + s.Mode.String() + ", DANE " + s.DANE.String() +
 		", MTA-STS " + s.MTASTS.String() + ", fallback " + s.Fallback.String()
+	switch {
+	case s.message&requireTLS != 0:
+		text += ", REQUIRETLS"
+	case s.message&tlsOptional != 0:
+		text += ", TLS-Required: No"
+	}
+	return text
 }
 
 // Mode is the TLS setting of a destination. The numbers are those of the

@@ -79,11 +79,14 @@ const million = 1_000_000
 // bigName returns names of 20 octets.
 func bigName(i int) string { return fmt.Sprintf("mx%07d.example.com", i) }
 
-// bigTable has a million entries, one in a hundred of them a parent. It is made
-// once.
-var bigTable = sync.OnceValue(func() *tlspolicy.Table {
+// bigTable has a million entries. It is made once.
+var bigTable = sync.OnceValue(func() *tlspolicy.Table { return tableOf(million) })
+
+// tableOf returns a table with entries for names of 20 octets, one in a hundred
+// of them a parent.
+func tableOf(size int) *tlspolicy.Table {
 	table, err := tlspolicy.NewTableSeq(tlspolicy.Recommended(), func(yield func(string, tlspolicy.Settings) bool) {
-		for i := range million {
+		for i := range size {
 			name := bigName(i)
 			if i%100 == 0 {
 				name = "." + name
@@ -97,7 +100,7 @@ var bigTable = sync.OnceValue(func() *tlspolicy.Table {
 		panic(err)
 	}
 	return table
-})
+}
 
 func BenchmarkLookup(b *testing.B) {
 	random := rand.New(rand.NewPCG(1, 2))

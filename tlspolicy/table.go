@@ -41,7 +41,7 @@ func (l *labelCounts) has(n int) bool { return l[n>>6&1]>>(n&63)&1 != 0 }
 // EntryError says what is wrong with one entry of a destination table.
 type EntryError struct {
 	Destination string // the key as it was given; "default" for the default entry
-	Field       string // "destination", "mode", "dane", "mtasts" or "fallback"
+	Field       string // "destination", "mode", "dane", "mtasts", "fallback" or "message"
 	Problem     string // what is wrong, and what to write instead
 }
 
@@ -66,9 +66,10 @@ const defaultEntry = "default"
 //
 // A table with any bad entry is refused as a whole, and all bad entries are
 // reported, sorted by key: the error joins an *[EntryError] for each. Bad are a
-// key that does not parse or occurs twice, a value out of range, and DANE or
-// MTA-STS switched on in an entry whose mode is No, stated or inherited: a wish
-// must not vanish silently. Where an entry of mode No merely inherits them they
+// key that does not parse or occurs twice, a value out of range, Settings that
+// [Settings.For] made for one message, and DANE or MTA-STS switched on in an
+// entry whose mode is No, stated or inherited: a wish must not vanish silently.
+// Where an entry of mode No merely inherits them they
 // are ignored, and [Table.Warnings] says so.
 func NewTable(def Settings, entries map[string]Settings) (*Table, error) {
 	return NewTableSeq(def, maps.All(entries))
@@ -120,6 +121,9 @@ func (b *builder) check(key string, s Settings, mode Mode) {
 	}
 	if s.Fallback > FallbackBefore220 {
 		b.report(key, "fallback", outOfRange, s.Fallback)
+	}
+	if s.message != 0 {
+		b.report(key, "message", "what one message asks for is no setting of a destination; leave out the call of For")
 	}
 	const vain = "%s has no effect in mode no; choose another mode or switch it off"
 	if mode == No && s.DANE > DANENone {

@@ -16,14 +16,19 @@ type ParseError struct {
 	Input string // the text as it came in
 }
 
-// Error names the text and lists the canonical values.
+// Error names the text and lists the canonical values. "default" stands apart,
+// since it is a value of entries in a destination table only: settings that
+// still have it are refused by [Plan].
 func (e *ParseError) Error() string {
 	input := e.Input
 	if len(input) > MaxText {
 		input = input[:MaxText] + "..."
 	}
-	return "tlspolicy: " + strconv.Quote(input) + " is no value of " + e.Type +
-		"; use one of " + strings.Join(canonical(e.Type), ", ")
+	text := "tlspolicy: " + strconv.Quote(input) + " is no value of " + e.Type
+	if names := canonical(e.Type); len(names) > 1 {
+		text += "; use one of " + strings.Join(names[1:], ", ") + "; or " + names[0] + " in a destination table, to inherit"
+	}
+	return text
 }
 
 var (

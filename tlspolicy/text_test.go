@@ -157,13 +157,14 @@ func TestParseRefuses(t *testing.T) {
 
 func TestParseErrorText(t *testing.T) {
 	_, err := tlspolicy.ParseFallback("never")
-	require.EqualError(t, err, `tlspolicy: "never" is no value of Fallback; use one of default, after-220, always, before-220`)
+	require.EqualError(t, err, `tlspolicy: "never" is no value of Fallback; use one of after-220, always, before-220; or default in a destination table, to inherit`)
 	_, err = tlspolicy.ParseDANE(strings.Repeat("\x1b", 1000))
 	require.Less(t, len(err.Error()), 400, "a long text does not fill the log")
 	require.NotContains(t, err.Error(), "\x1b")
 	for _, typ := range []string{"Mode", "DANE", "MTASTS", "Fallback"} {
-		require.Contains(t, (&tlspolicy.ParseError{Type: typ}).Error(), "use one of default, ")
+		require.Regexp(t, `; use one of [^;]*; or default in a destination table, to inherit$`, (&tlspolicy.ParseError{Type: typ}).Error())
 	}
+	require.EqualError(t, &tlspolicy.ParseError{Type: "Colour", Input: "red"}, `tlspolicy: "red" is no value of Colour`)
 }
 
 // textValue is what all settings types can do.

@@ -48,16 +48,17 @@ func (v *Verifier) Generation() uint64 {
 //   - Nothing is looked at for the modes Preferred and Required alone, and nothing
 //     below TLS 1.2, where no certificate counts.
 //   - The chain is checked where a name is; a name on a chain that leads nowhere
-//     proves nothing, so the name flags then stay false. A testing MTA-STS policy
-//     is checked like an enforced one, for the report.
+//     proves nothing, so the name flags then stay false. An MTA-STS policy that is
+//     not enforced is checked like an enforced one, for the report.
 //   - For kind dane Check finds out the TLS version only. Judging TLSA records is
 //     the work of package dane, and DANEMatch is the caller's to set; while it
-//     is false, Decide refuses the session.
+//     is false, Decide refuses the session. It is the caller's too where
+//     [Requirement.NeedsDANEMatch] wants it for the report alone.
 //
 // Outcome has TLS established, which the caller replaces if the handshake fails
 // afterwards, and OldTLS set below TLS 1.2. Identity is that of the check on which
 // delivery depends, the mode's before the one of MTA-STS, and is zero unless all
-// of them hold; the name of a testing policy is not reported there.
+// of them hold; the name for a policy that is not enforced is not reported there.
 //
 // The error is nil or a *[VerifyError]: the first thing that did not hold, in the
 // order TLS version, chain, MTA-STS name, name of the mode, optional checks. That
@@ -136,7 +137,7 @@ func (v *Verifier) names(r Requirement, o Outcome, cert certificate, refs *Refer
 		rule := modeRule{
 			hosted:     r.NeedsHosted(),
 			ptr:        v.opts.PTR,
-			secureOnly: v.opts.SecureMXOnly,
+			secureOnly: v.opts.SecureMXOnly || r.SecureMXOnly(),
 		}
 		match, ok := cert.mode(refs, rule)
 		id = match

@@ -13,7 +13,7 @@ import (
 
 // plan is the requirement of a mode with DANE none.
 func plan(mode Mode, sts STSState) Requirement {
-	return Plan(Settings{mode, DANENone, On, FallbackAfter220}, DANEUnknown, sts)
+	return Plan(Settings{Mode: mode, DANE: DANENone, MTASTS: On, Fallback: FallbackAfter220}, DANEUnknown, sts)
 }
 
 func session(chain []*x509.Certificate) *tls.ConnectionState {
@@ -73,7 +73,7 @@ func TestCheck(t *testing.T) {
 		{why: "nor kind clear", req: plan(No, STSUnknown), chain: domainSAN, want: established},
 		{why: "nor a requirement that skips", req: Requirement{}, chain: domainSAN, want: established},
 		{why: "TLSA is judged elsewhere", chain: domainSAN, refs: insecureMX, want: established,
-			req: Plan(Settings{RequiredVerify, DANEMandatory, Off, FallbackAfter220}, DANEUsable, STSUnknown)},
+			req: Plan(Settings{Mode: RequiredVerify, DANE: DANEMandatory, MTASTS: Off, Fallback: FallbackAfter220}, DANEUsable, STSUnknown)},
 		{why: "a mismatching testing policy needs no certificate", req: plan(Preferred, STSTestingMismatch), chain: leaf(stranger, nil), want: established},
 
 		{why: "Preferred-Verify proven", req: plan(PreferredVerify, STSNoPolicy), chain: domainSAN, refs: insecureMX,
@@ -162,11 +162,41 @@ func TestCheckThenDecide(t *testing.T) {
 		{plan(PreferredVerify, STSNoPolicy), bad, DeliverUnverified},
 		{plan(RequiredVerify, STSNoPolicy), good, DeliverVerified},
 		{plan(RequiredVerify, STSNoPolicy), bad, Next},
-		{plan(Preferred, STSEnforceMatch), good, Next},                                                            // not the MX host's name
-		{Plan(Settings{Preferred, DANEOpportunistic, Off, FallbackAfter220}, DANEUsable, STSUnknown), good, Next}, // DANEMatch is nobody's yet
+		{plan(Preferred, STSEnforceMatch), good, Next}, // not the MX host's name
+		{Plan(Settings{Mode: Preferred, DANE: DANEOpportunistic, MTASTS: Off, Fallback: FallbackAfter220}, DANEUsable, STSUnknown), good, Next}, // DANEMatch is nobody's yet
 	} {
 		o, _, _ := v.Check(tc.req, session(tc.chain), references(t, toMX))
 		require.Equal(t, tc.want, tc.req.Decide(o).Action, "%v %v", tc.req.Kind(), tc.req.Mode())
+	}
+}
+
+// For a message with REQUIRETLS a name out of unprotected DNS proves nothing,
+// whatever the options say.
+func TestCheckRequireTLS(t *testing.T) {
+	root := testpki.NewRoot("Root")
+	v := NewVerifier(poolVerifier(t, PoolOptions{}, root.Cert), VerifyOptions{PTR: true})
+	secure := toMX
+	secure.MXSecure = true
+	forgeable := toMX
+	forgeable.PTR = []PTRName{{"mx.example.net", false}}
+	for _, mode := range []Mode{No, RequiredVerify} {
+		s := BuiltIn()
+		s.Mode = mode
+		r := Plan(s.For(Message{RequireTLS: true}), DANENoTLSA, STSNoPolicy)
+		for _, chain := range [][]*x509.Certificate{
+			root.Leaf(names{"mx.example.net"}).Chain(),
+			root.Leaf(nil, testpki.CommonName("mx.example.net")).Chain(),
+		} {
+			o, id, err := v.Check(r, session(chain), references(t, forgeable))
+			require.Equal(t, Next, r.Decide(o).Action, "%v: the MX host name may be forged", r.Mode())
+			require.Zero(t, id)
+			require.Error(t, err)
+		}
+		proven := root.Leaf(nil, testpki.CommonName("mx.example.net")).Chain()
+		o, id, err := v.Check(r, session(proven), references(t, secure))
+		require.NoError(t, err)
+		require.Equal(t, DeliverVerified, r.Decide(o).Action, "%v: DNSSEC proves the name", r.Mode())
+		require.True(t, id.Secure)
 	}
 }
 
@@ -179,7 +209,7 @@ func TestCheckOldTLS(t *testing.T) {
 		0: true, tls.VersionTLS10: true, tls.VersionTLS11: true, tls.VersionTLS12: false, tls.VersionTLS13: false,
 	} {
 		for _, req := range []Requirement{plan(Preferred, STSNoPolicy), plan(PreferredVerify, STSNoPolicy), plan(RequiredVerify, STSNoPolicy),
-			Plan(Settings{Preferred, DANEOpportunistic, Off, FallbackAfter220}, DANEUsable, STSUnknown)} {
+			Plan(Settings{Mode: Preferred, DANE: DANEOpportunistic, MTASTS: Off, Fallback: FallbackAfter220}, DANEUsable, STSUnknown)} {
 			trust.calls = 0
 			o, id, err := v.Check(req, &tls.ConnectionState{Version: version, PeerCertificates: chain}, refs)
 			require.Equal(t, old, o.OldTLS, "%x", version)

@@ -20,7 +20,8 @@ type VerifyOptions struct {
 	// SecureMXOnly ignores the MX host and PTR names unless their Secure is set.
 	// Without it a mode that accepts the MX host's name stops listening in and
 	// misdirected mail, but not an attacker who forges MX records: he names a
-	// host of his own, with a good certificate.
+	// host of his own, with a good certificate. For a message that demands TLS it
+	// is always on; see [Settings.For].
 	SecureMXOnly bool
 	// FQDN demands that the common names, if there are any, and all dNSNames be
 	// fully qualified, and that there be at least one name.

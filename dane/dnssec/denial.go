@@ -52,9 +52,9 @@ func (c claim) byNSEC3(chain hashedChain) (proof, *Error) {
 // prove looks in the authority section of m for a proof of c by zone z, which is secure and above c.name. KindBogus
 // says that there is none.
 func (j *job) prove(m *parsedReply, z *zone, c claim) (verdict, *Error) {
-	v, failed := j.proveNSEC(m, z, c)
+	v, reason, failed := j.proveNSEC(m, z, c)
 	if v.outcome == 0 && failed == nil {
-		v, failed = j.proveNSEC3(m, z, c)
+		v, failed = j.proveNSEC3(m, z, c, reason)
 	}
 	if failed != nil || c.encloser != "" {
 		return v, failed
@@ -87,25 +87,32 @@ func (v *verdict) until(t time.Time) {
 }
 
 // proveNSEC proves c with NSEC records. The proof is made first and its records are validated afterwards, so that
-// others cost no cryptography. The outcome is 0 if there is no proof.
-func (j *job) proveNSEC(m *parsedReply, z *zone, c claim) (verdict, *Error) {
-	var records []nsec
+// others cost no cryptography. The outcome is 0 if there is no proof; then the second result says why.
+func (j *job) proveNSEC(m *parsedReply, z *zone, c claim) (verdict, string, *Error) {
+	records, count, reason := []nsec(nil), 0, "no proof"
 	for _, set := range m.proofs {
-		if set.typ == typeNSEC {
-			if n, ok := newNSEC(set, z.name); ok {
-				records = append(records, n)
-			}
+		if set.typ != typeNSEC {
+			continue
+		}
+		if count++; count > j.limits.NSECRecords { // to look for pairs among them is work that grows with the square
+			return verdict{}, "", tooMuch(j.limits.NSECRecords, "NSEC records in one message")
+		}
+		if set.refuted(z) {
+			reason = set.failed.Reason
+		} else if n, ok := newNSEC(set, z.name); ok {
+			records = append(records, n)
 		}
 	}
 	for {
 		p := c.byNSEC(records)
 		if p.outcome == 0 {
-			return verdict{}, nil
+			return verdict{}, reason, nil
 		}
 		v, wrong, failed := j.believe(p, z)
 		if failed == nil || failed.Kind != KindBogus {
-			return v, failed
+			return v, "", failed
 		}
+		reason = failed.Reason
 		records = slices.DeleteFunc(records, func(n nsec) bool { return n.set == wrong })
 	}
 }
@@ -128,8 +135,9 @@ const maxSeconds = 1 << 30
 
 // proveNSEC3 proves c with NSEC3 records. All of the zone are validated before anything that they say is looked at:
 // hashing for a forged iteration count is work for nothing, and an insecure denial may only be the zone's own fault.
-func (j *job) proveNSEC3(m *parsedReply, z *zone, c claim) (verdict, *Error) {
-	chains, count, reason := []hashedChain(nil), 0, "no proof"
+// reason is why there is no other proof.
+func (j *job) proveNSEC3(m *parsedReply, z *zone, c claim, reason string) (verdict, *Error) {
+	chains, count := []hashedChain(nil), 0
 	for _, set := range m.proofs {
 		if set.typ != typeNSEC3 {
 			continue

@@ -22,14 +22,18 @@
 //
 // [NewValidator] makes a [Validator], which needs nobody's word: it asks any resolver that passes DNSSEC records on and
 // checks all signatures and proofs itself, from the root keys that are built in or from other anchors. It is for machines
-// without a validating resolver of their own. What it costs in questions to the resolver:
+// without a validating resolver of their own. What it costs in questions to the resolver, if nothing is known, if the keys
+// of the zone are known, and if the answer is known:
 //
-//	                                                   nothing known  zone known  answer known
-//	TLSA in a signed zone two below the root                       6           1             0
-//	denial in a signed zone two below the root                     6           1             0
-//	address in an unsigned zone two below the root                 5           1             0
-//	address in a signed zone three below the root                  8           1             0
-//	alias into another signed zone                                10           1             0
+//	                                               cold  warm  cached
+//	TLSA in a signed zone two below the root          6     1       0
+//	denial in a signed zone two below the root        6     1       0
+//	address in an unsigned zone two below the root    5     1       0
+//	address in a signed zone three below the root     8     1       0
+//	alias into another signed zone                   10     1       0
+//	MX, A, AAAA and TLSA for a domain and its host    9     4       0
+//
+// A Stub asks once for each lookup, and once more each hour for its self-check.
 //
 // [Static] answers from a table, for tests. Anything else can be a [Resolver]: it has one method. The functions
 // [LookupMX], [LookupAddrs], [LookupTXT], [LookupPTR] and [StepSecurity] work with each of them, and [NetResolver]
@@ -37,9 +41,23 @@
 //
 // # What an answer means for mail
 //
-// Secure TLSA records must be honoured, and Secure denials prove that there are none: deliver as if DANE did not exist.
-// Insecure answers carry mail but no DANE: the domain has chosen not to sign. Indeterminate ones carry mail too, but
-// what demands DANE must refuse. An error is none of these: the mail waits, because a forged answer looks just like it.
+// RFC 4033 section 5 has four words, and delivery under RFC 7672 section 2 needs all of them. They are about the answer
+// as a whole, an answer that something does not exist included:
+//
+//   - Secure: signed all the way from an anchor. MX and address records may lead to DANE, TLSA records must be honoured,
+//     and a denial of TLSA records is proof that the host has none: deliver as if there were no DANE.
+//   - Insecure: the zone is proven not to be signed, so no TLSA record there would be worth anything. Deliver without
+//     DANE; where it is mandatory, do not deliver.
+//   - Indeterminate: nobody can tell, because the resolver neither validates nor lets us. Optional DANE is off and mail
+//     flows; where it is mandatory, do not deliver. This is a fault of the sender's own setup: Check says which.
+//   - Bogus: an [Error] with KindBogus. It should be signed and is not signed rightly. A mistake of the domain and an
+//     attack look the same, so TLSA records may well exist: do not connect. Try the next host, or later.
+//
+// Every other error is treated like Bogus: an attacker who cannot forge an answer can suppress it. Never take an error for
+// "there is no TLSA record", and never bounce mail for it, KindBadName excepted.
+//
+// A host name that is an alias is judged hop by hop, with [Answer].Chain and [StepSecurity]: RFC 7672 section 2.2.2 lets
+// a Secure alias count although it leads to an Insecure zone.
 //
 // # What it does not do
 //

@@ -7,11 +7,10 @@ import (
 	"time"
 )
 
-// judge says how far an RRset of the answer section can be trusted. It is judged in its own zone, whatever else is in
-// the message. There are three ends: a signature by the zone that it names and that is found where it says; the proof
+// judge says how far an RRset of the answer section can be trusted. It is judged in its own zone, that of holder, whatever
+// else is in the message. There are three ends: a signature by the zone that it names and that is found where it says; the proof
 // that the owner lies in a zone that is not secure; or an error.
-func (j *job) judge(ctx context.Context, m *parsedReply, set *rrset) (verdict, *Error) {
-	holder := holderOf(set.owner, set.typ)
+func (j *job) judge(ctx context.Context, m *parsedReply, set *rrset, holder wireName) (verdict, *Error) {
 	start := j.v.anchors.above(holder)
 	reason := "no signature"
 	if start.secure() {
@@ -120,7 +119,13 @@ func (j *job) follow(ctx context.Context, w *validatedWalk, m *parsedReply) *Err
 		case problem != "":
 			return j.bogus(w.at, problem)
 		case alias.typ != 0:
-			v, failed := j.judge(ctx, m, m.answers.find(alias.owner, alias.typ))
+			holder := alias.owner
+			if alias.typ == TypeCNAME {
+				// Where DS records belong to the zone above, so does a CNAME in their place: the zone below can
+				// have none at its apex, and if it is not signed anybody could forge one there.
+				holder = holderOf(alias.owner, w.typ)
+			}
+			v, failed := j.judge(ctx, m, m.answers.find(alias.owner, alias.typ), holder)
 			if failed != nil {
 				return failed
 			}
@@ -157,7 +162,7 @@ func (j *job) found(ctx context.Context, w *validatedWalk, m *parsedReply) *Erro
 	if len(set.records) > j.limits.Records {
 		return j.at(tooMuch(j.limits.Records, "records in one RRset"), w.at)
 	}
-	v, failed := j.judge(ctx, m, set)
+	v, failed := j.judge(ctx, m, set, holderOf(w.at, w.typ))
 	if failed != nil {
 		return failed
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -164,6 +165,20 @@ func TestCostlyMessages(t *testing.T) {
 			},
 		},
 		{
+			why: "1,800 NSEC records without signatures that cover the name", name: "mx.zone.com.", typ: TypeA, want: limited,
+			edit: func(q, m *dns.Msg) {
+				if q.Question[0].Name == "mx.zone.com." {
+					m.Answer, m.Rcode, m.Ns = nil, dns.RcodeNameError, nil
+					for i := range 1800 { // each covers the name, none the wildcard
+						m.Ns = append(m.Ns, &dns.NSEC{
+							Hdr:        dns.RR_Header{Name: fmt.Sprintf("b%d.zone.com.", i), Rrtype: dns.TypeNSEC, Class: dns.ClassINET, Ttl: 300},
+							NextDomain: "zone.com.",
+						})
+					}
+				}
+			},
+		},
+		{
 			why: "a name with 60 labels to walk down", name: strings.Repeat("x.", 60) + "zone.com.", typ: TypeA, want: bogusly,
 			edit: func(q, m *dns.Msg) {
 				if q.Question[0].Qtype == dns.TypeA {
@@ -214,7 +229,7 @@ func TestCostlyMessages(t *testing.T) {
 				return m
 			})
 			got, cost, took, failure := spent(v, tt.name, tt.typ)
-			require.Equal(t, tt.want, got, "%v", failure)
+			require.Equal(t, tt.want, got, "%v %v", took, failure)
 			t.Logf("%v, %+v: %v", took, cost, failure)
 			var l Limits
 			l.setDefaults()

@@ -156,6 +156,10 @@ func TestShortKeys(t *testing.T) {
 		}
 		a, err := ask(newTestValidator(t, tree, nil, server.Addr()), "mx.zone.com.", TypeA)
 		require.Equal(t, tt.want, judged(a, err), "%s: %v", tt.why, err)
+
+		// An anchor says that the zone is signed, whatever its keys are like.
+		a, err = ask(validatorFor(t, short.ToDS(dns.SHA256).String(), nil, server.Addr()), "mx.zone.com.", TypeA)
+		require.Equal(t, bogusly, judged(a, err), "%s, anchored: %v", tt.why, err)
 	}
 }
 

@@ -191,6 +191,10 @@ func TestLiarWithAliases(t *testing.T) {
 					m.Answer, m.Rcode = owned(m.Answer, "back.unsigned."+tld(m)), dns.RcodeNameError
 				}
 			}},
+		{why: "in place of DS records that are proven not to be there", name: "unsigned.TLD.", typ: TypeDS, want: bogusly,
+			tell: func(l *liar, m *dns.Msg) {
+				m.Answer, m.Ns = records(l.t, m.Question[0].Name+" CNAME mx.unsigned."+tld(m)), nil
+			}},
 		{why: "another target", name: "alias.zone.TLD.", typ: TypeA, want: bogusly,
 			tell: func(l *liar, m *dns.Msg) { m.Answer[0].(*dns.CNAME).Target = "mx.unsigned." + tld(m) }},
 		{why: "the target left out", name: "far.zone.TLD.", typ: TypeA, want: "secure",

@@ -21,6 +21,7 @@ type Limits struct {
 	DSRecords int // DS records of one zone; 32
 	DNSKEYs   int // keys of one zone; 64
 
+	NSECRecords   int // NSEC records of one message; 64
 	NSEC3Records  int // NSEC3 records of one message; 16
 	MessageHashes int // names hashed for one message; 12
 	Hashes        int // names hashed in all; 64
@@ -44,7 +45,7 @@ func (l *Limits) setDefaults() {
 		{&l.Signatures, 8}, {&l.Keys, 4},
 		{&l.Verifications, 64}, {&l.FailedVerifications, 16},
 		{&l.DSRecords, 32}, {&l.DNSKEYs, 64},
-		{&l.NSEC3Records, 16}, {&l.MessageHashes, 12}, {&l.Hashes, 64},
+		{&l.NSECRecords, 64}, {&l.NSEC3Records, 16}, {&l.MessageHashes, 12}, {&l.Hashes, 64},
 		{&l.Records, maxRecords},
 	} {
 		if *field.value <= 0 {

@@ -170,6 +170,9 @@ func (j *job) verify(set *rrset, z *zone) (validity, *Error) {
 	return valid, failed
 }
 
+// refuted reports whether z is known to have no good signature over set.
+func (set *rrset) refuted(z *zone) bool { return set.checked && set.by == z.name && set.failed != nil }
+
 func (j *job) tryAll(set *rrset, z *zone) (validity, *Error) {
 	if len(set.records) > j.limits.Records {
 		return validity{}, tooMuch(j.limits.Records, "records in one RRset")

@@ -41,12 +41,11 @@ type StubOptions struct {
 // If the servers cannot be believed or answer the check without AD, all answers are Indeterminate, whatever their AD
 // bit; Check says why. If no server replies to the check, lookups fail: that is no verdict about them.
 type Stub struct {
+	front
 	options StubOptions
 	probe   wireName // ProbeBogus; "" = none
 	source  *serverSource
 	net     *transport
-	cache   *cache
-	lookups flights[Question, *Answer]
 	checks  flights[*serverList, *fitness]
 
 	adopting sync.Mutex // held while fit is replaced
@@ -58,8 +57,9 @@ type Stub struct {
 // if there is no server, KindBadName if ProbeBogus is not a name.
 func NewStub(o StubOptions) (*Stub, error) {
 	o.setDefaults()
-	s := &Stub{options: o, net: newTransport(&o.Common), cache: newCache(o.Cache)}
-	s.lookups.timeout, s.checks.timeout = o.Timeout, o.Timeout
+	s := &Stub{options: o, net: newTransport(&o.Common)}
+	s.init(&s.options.Common)
+	s.checks.timeout = o.Timeout
 	if o.ProbeBogus != "" {
 		q, failed := newQuestion(o.ProbeBogus, TypeA)
 		if failed != nil {
@@ -81,60 +81,23 @@ func NewStub(o StubOptions) (*Stub, error) {
 // Errors are *Error. KindBogus is what the server reports by an extended error (RFC 8914) or by answering only with
 // checking disabled.
 func (s *Stub) Lookup(ctx context.Context, name string, t Type) (*Answer, error) {
-	q, failed := newQuestion(name, t)
-	if failed != nil {
-		return nil, failed
-	}
-	if ctx.Err() != nil {
-		return nil, canceled(ctx, q)
-	}
-	now := s.options.Now()
-	if fit := s.fit.Load(); fit != nil && fit.list == s.source.current(now) {
-		answer, failed := s.cache.get(q, now)
-		if answer != nil {
-			s.options.Trace(Event{Kind: EventCache, Question: q, Security: answer.Security})
-			return answer, nil
-		}
-		if failed != nil {
-			s.options.Trace(Event{Kind: EventCache, Question: q, Err: failed})
-			return nil, failed
-		}
-	}
-	answer, err, ok := s.lookups.do(ctx, q, func(ctx context.Context) (*Answer, error) {
-		answer, failed := s.lookup(ctx, q)
-		if failed != nil {
-			return nil, failed
-		}
-		return answer, nil
-	})
-	if !ok {
-		return nil, canceled(ctx, q)
-	}
-	return answer, err
+	return s.lookup(ctx, s, name, t)
 }
 
-// lookup does the work of one Lookup, on behalf of all who wait for it, and keeps the result.
-func (s *Stub) lookup(ctx context.Context, q Question) (*Answer, *Error) {
-	start := time.Now()
-	var answer *Answer
+// settled implements finder.
+func (s *Stub) settled(now time.Time) bool {
+	fit := s.fit.Load()
+	return fit != nil && fit.list == s.source.current(now)
+}
+
+// find implements finder.
+func (s *Stub) find(ctx context.Context, q Question) (*Answer, *Error) {
 	fit, failed := s.fitness(ctx)
 	if failed != nil {
-		failed = about(q, failed)
-	} else {
-		answer, failed = s.walk(ctx, fit, q)
-		s.cache.put(q, answer, failed, s.options.Now(), fit.generation)
+		return nil, about(q, failed)
 	}
-	event := Event{Kind: EventVerdict, Question: q, Elapsed: time.Since(start)}
-	if failed != nil {
-		event.Err = failed
-		if failed.Kind == KindLimit || failed.Kind == KindLoop {
-			event.Kind = EventLimit
-		}
-		s.options.Logger.DebugContext(ctx, "DNS lookup failed", "name", q.Name, "type", q.Type, "error", failed)
-	} else {
-		event.Security = answer.Security
-	}
-	s.options.Trace(event)
+	answer, failed := s.walk(ctx, fit, q)
+	s.cache.put(q, answer, failed, s.options.Now(), fit.generation)
 	return answer, failed
 }
 

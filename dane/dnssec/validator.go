@@ -45,14 +45,13 @@ type ValidatorOptions struct {
 // A signature of a zone over data that it has delegated to another is accepted, as by other validators: who signs the
 // delegation could as well redirect it.
 type Validator struct {
+	front
 	options ValidatorOptions
 	known   algorithms
 	anchors anchorages
 	source  *serverSource
 	net     *transport
-	cache   *cache
 	zones   zoneCache
-	lookups flights[Question, *Answer]
 	asking  flights[sharedQuery, reply]
 	checks  flights[*serverList, *upstreams]
 
@@ -75,9 +74,10 @@ func NewValidator(o ValidatorOptions) (*Validator, error) {
 	o.Limits.setDefaults()
 	v := &Validator{
 		options: o, known: algorithms{sha1: o.AllowSHA1},
-		net: newTransport(&o.Common), cache: newCache(o.Cache), zones: zoneCache{disabled: o.Cache.Disable},
+		net: newTransport(&o.Common), zones: zoneCache{disabled: o.Cache.Disable},
 	}
-	v.lookups.timeout, v.asking.timeout, v.checks.timeout = o.Timeout, o.Timeout, o.Timeout
+	v.init(&v.options.Common)
+	v.asking.timeout, v.checks.timeout = o.Timeout, o.Timeout
 	var failed *Error
 	if v.anchors, failed = newAnchorages(&o, v.known); failed != nil {
 		return nil, failed
@@ -94,64 +94,26 @@ func NewValidator(o ValidatorOptions) (*Validator, error) {
 // Errors are *Error. KindBogus is what fails validation, KindLimit what costs too much to validate, KindUnusable servers
 // that do not pass DNSSEC records on.
 func (v *Validator) Lookup(ctx context.Context, name string, t Type) (*Answer, error) {
-	q, failed := newQuestion(name, t)
-	if failed != nil {
-		return nil, failed
-	}
-	if ctx.Err() != nil {
-		return nil, canceled(ctx, q)
-	}
-	now := v.options.Now()
-	if ups := v.ups.Load(); ups != nil && ups.list == v.source.current(now) {
-		answer, failed := v.cache.get(q, now)
-		if answer != nil {
-			v.options.Trace(Event{Kind: EventCache, Question: q, Security: answer.Security})
-			return answer, nil
-		}
-		if failed != nil {
-			v.options.Trace(Event{Kind: EventCache, Question: q, Err: failed})
-			return nil, failed
-		}
-	}
-	answer, err, ok := v.lookups.do(ctx, q, func(ctx context.Context) (*Answer, error) {
-		answer, failed := v.lookup(ctx, q)
-		if failed != nil {
-			return nil, failed
-		}
-		return answer, nil
-	})
-	if !ok {
-		return nil, canceled(ctx, q)
-	}
-	return answer, err
+	return v.lookup(ctx, v, name, t)
 }
 
-// lookup does the work of one Lookup, on behalf of all who wait for it, and keeps the result.
-func (v *Validator) lookup(ctx context.Context, q Question) (*Answer, *Error) {
-	start := time.Now()
-	var answer *Answer
+// settled implements finder.
+func (v *Validator) settled(now time.Time) bool {
+	ups := v.ups.Load()
+	return ups != nil && ups.list == v.source.current(now)
+}
+
+// find implements finder.
+func (v *Validator) find(ctx context.Context, q Question) (*Answer, *Error) {
 	ups, failed := v.upstreams(ctx)
 	if failed == nil && ups.reason != nil {
 		failed = ups.reason
 	}
 	if failed != nil {
-		failed = about(q, failed)
-	} else {
-		j := v.newJob(ups, q)
-		answer, failed = j.run(ctx)
-		v.cache.put(q, answer, failed, v.options.Now(), ups.generation)
+		return nil, about(q, failed)
 	}
-	event := Event{Kind: EventVerdict, Question: q, Elapsed: time.Since(start)}
-	if failed != nil {
-		event.Err = failed
-		if failed.Kind == KindLimit || failed.Kind == KindLoop {
-			event.Kind = EventLimit
-		}
-		v.options.Logger.DebugContext(ctx, "DNS lookup failed", "name", q.Name, "type", q.Type, "error", failed)
-	} else {
-		event.Security = answer.Security
-	}
-	v.options.Trace(event)
+	answer, failed := v.newJob(ups, q).run(ctx)
+	v.cache.put(q, answer, failed, v.options.Now(), ups.generation)
 	return answer, failed
 }
 

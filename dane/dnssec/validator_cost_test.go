@@ -3,6 +3,7 @@ package dnssec
 import (
 	"context"
 	"math/rand/v2"
+	"net/netip"
 	"sync"
 	"testing"
 	"time"
@@ -40,6 +41,41 @@ func TestQueryCounts(t *testing.T) {
 		require.Equal(t, tt.cold, count(tt.name), "%s, nothing known", tt.why)
 		require.Equal(t, tt.warm, count(tt.other), "%s, zone known", tt.why)
 		require.Zero(t, count(tt.name), "%s, answer known", tt.why)
+	}
+}
+
+// The last line of the table: all that a delivery asks for, MX, both kinds of addresses, and TLSA.
+func TestQueryCountOfDelivery(t *testing.T) {
+	tree, _ := sampleTree(t)
+	plain, validating := serve(t, tree, dnstest.PassThrough), serve(t, tree, dnstest.Validating)
+	v := newTestValidator(t, tree, nil, plain.Addr())
+	stub, err := NewStub(StubOptions{
+		Common: Common{Upstream: Upstream{Timeout: patient, Servers: []netip.AddrPort{validating.Addr()}}}, Trust: TrustAlways,
+	})
+	require.NoError(t, err)
+	for _, tt := range []struct {
+		resolver          Resolver
+		cache             *cache
+		server            *dnstest.Server
+		cold, warm, known int
+	}{
+		{v, v.cache, plain, 9, 4, 0},
+		{stub, stub.cache, validating, 5, 4, 0}, // the first is its self-check
+	} {
+		deliver := func(domain string) int {
+			tt.server.Reset()
+			mx, err := LookupMX(t0, tt.resolver, domain)
+			require.NoError(t, err)
+			_, err = LookupAddrs(t0, tt.resolver, mx.Hosts[0].Host)
+			require.NoError(t, err)
+			_, err = ask(tt.resolver, "_25._tcp."+mx.Hosts[0].Host, TypeTLSA)
+			require.NoError(t, err)
+			return tt.server.Count()
+		}
+		require.Equal(t, tt.cold, deliver("nsec.com"))
+		require.Equal(t, tt.known, deliver("nsec.com"))
+		tt.cache.purge() // as if the answers had run out, but not the way to the zone
+		require.Equal(t, tt.warm, deliver("nsec.com"))
 	}
 }
 

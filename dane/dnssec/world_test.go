@@ -167,7 +167,12 @@ var sampleTypes = []Type{TypeA, TypeMX, TypeTXT, TypeTLSA, TypeDNAME, TypeDS, Ty
 
 // newTestValidator returns a Validator that trusts the tree and asks the given servers.
 func newTestValidator(t testing.TB, tree *dnstest.Tree, change func(*ValidatorOptions), servers ...netip.AddrPort) *Validator {
-	anchors, err := ParseAnchors(strings.NewReader(tree.RootAnchor()))
+	return validatorFor(t, tree.RootAnchor(), change, servers...)
+}
+
+// validatorFor takes the anchors in the form of ParseAnchors.
+func validatorFor(t testing.TB, ds string, change func(*ValidatorOptions), servers ...netip.AddrPort) *Validator {
+	anchors, err := ParseAnchors(strings.NewReader(ds))
 	require.NoError(t, err)
 	o := ValidatorOptions{
 		Common:  Common{Timeout: 60 * time.Second, Upstream: Upstream{Timeout: patient, Servers: servers}},

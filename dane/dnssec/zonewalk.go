@@ -163,9 +163,14 @@ func preferSHA2(ds []delegationSigner) []delegationSigner {
 	return ds
 }
 
-// enterAnchored enters a zone that has an anchor.
+// enterAnchored enters a zone that has an anchor. Whoever names one wants the zone validated: there an unusable key is an
+// error, and does not make the zone insecure.
 func (j *job) enterAnchored(ctx context.Context, start *anchorage) border {
-	return j.enter(ctx, start.zone, start.ds, after(j.now, maxSeconds))
+	b := j.enter(ctx, start.zone, start.ds, after(j.now, maxSeconds))
+	if b.failed == nil && b.zone.security != Secure {
+		b = border{failed: j.bogus(start.zone, "the keys that the trust anchors name are too short")}
+	}
+	return b
 }
 
 // enter asks for the keys of a zone and validates them: a key that is in ds must have signed them all (RFC 4035 section

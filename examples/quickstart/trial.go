@@ -48,9 +48,9 @@ type result struct {
 func newTrial(internet *lab.Lab, o *options, message []byte, destinations []lab.Destination) (*trial, error) {
 	t := &trial{internet: internet, message: message, modes: o.modes, destinations: destinations,
 		dialers: map[tlspolicy.Mode]*smtpclient.Dialer{}}
-	resolver := internet.Validator()
+	resolver := internet.Resolver()
 	if o.resolver == "stub" {
-		resolver = internet.Resolver()
+		resolver = internet.Stub()
 	}
 	policies := &mtasts.Client{
 		Resolver: dnssec.NetResolver{Resolver: resolver},

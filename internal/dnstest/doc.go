@@ -23,6 +23,9 @@
 // change replies as messages or as octets ([Server.Edit], [Server.EditWire]), and leaves no
 // goroutine behind after Close.
 //
+// With the build tag interop it can also start daemons of other people's make on loopback, unbound
+// (Unbound) and NSD (StartNSD).
+//
 // The package trusts its caller: it is for tests, examples and the lab, never for serving real
 // zones. RSA keys are short (1,024 bits) so that they are made fast.
 package dnstest

@@ -3,14 +3,7 @@
 package dnstest
 
 import (
-	"bufio"
 	"fmt"
-	"maps"
-	"net"
-	"net/netip"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -19,88 +12,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
-
-// unbound starts a validating unbound over the authoritative server and returns its address. It is
-// stopped with the test.
-func unbound(t *testing.T, tree *Tree, authority netip.AddrPort) string {
-	t.Helper()
-	program, err := exec.LookPath("unbound")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("unbound is not installed: apt-get install unbound")
-		}
-		t.Skip("unbound is not installed: apt-get install unbound")
-	}
-	dir := t.TempDir()
-	anchor := filepath.Join(dir, "root.key")
-	require.NoError(t, os.WriteFile(anchor, []byte(tree.RootAnchor()), 0o600))
-	packets, listener, err := listen("127.0.0.1:0")
-	require.NoError(t, err)
-	port := packets.LocalAddr().(*net.UDPAddr).Port
-	require.NoError(t, packets.Close())
-	require.NoError(t, listener.Close())
-
-	var config strings.Builder
-	fmt.Fprintf(&config, `server:
-	interface: 127.0.0.1
-	port: %d
-	access-control: 127.0.0.0/8 allow
-	directory: %q
-	chroot: ""
-	username: ""
-	pidfile: ""
-	use-syslog: no
-	do-daemonize: no
-	verbosity: 1
-	num-threads: 1
-	module-config: "validator iterator"
-	trust-anchor-file: %q
-	trust-anchor-signaling: no
-	do-not-query-localhost: no
-	do-ip6: no
-	ede: yes
-	val-log-level: %d
-	unblock-lan-zones: yes
-	qname-minimisation: no
-	aggressive-nsec: no
-	target-fetch-policy: "0 0 0 0 0"
-remote-control:
-	control-enable: no
-`, port, dir, anchor, 2)
-	// The delegations name port 53, so every zone is a stub on the port of our server.
-	for _, zone := range slices.Sorted(maps.Keys(tree.current.Load().zones)) {
-		fmt.Fprintf(&config, "stub-zone:\n\tname: %q\n\tstub-addr: %s@%d\n", zone, authority.Addr(), authority.Port())
-	}
-	file := filepath.Join(dir, "unbound.conf")
-	require.NoError(t, os.WriteFile(file, []byte(config.String()), 0o600))
-
-	cmd := exec.Command(program, "-d", "-c", file)
-	stderr, err := cmd.StderrPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	ready, ended := make(chan bool, 1), make(chan struct{})
-	var log strings.Builder
-	go func() {
-		defer close(ended)
-		for lines := bufio.NewScanner(stderr); lines.Scan(); {
-			log.WriteString(lines.Text() + "\n")
-			if strings.Contains(lines.Text(), "start of service") {
-				ready <- true
-			}
-		}
-		close(ready)
-	}()
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		<-ended
-		cmd.Wait()
-		if t.Failed() && os.Getenv("UNBOUND_LOG") != "" {
-			os.WriteFile(os.Getenv("UNBOUND_LOG"), []byte(log.String()), 0o600)
-		}
-	})
-	require.True(t, <-ready, "unbound did not start:\n%s", &log)
-	return fmt.Sprintf("127.0.0.1:%d", port)
-}
 
 // outcome is what is compared: RCODE, AD, the answer section without signatures, sorted.
 type outcome struct {
@@ -198,7 +109,7 @@ func TestAgainstUnbound(t *testing.T) {
 	front, err := ServeRecursive(tree, Validating, "")
 	require.NoError(t, err)
 	defer front.Close()
-	theirs := unbound(t, tree, authority.Addr())
+	theirs := UnboundFor(tree, authority.Addr()).Start(t).String()
 
 	world := tree.current.Load()
 	asked, verdicts := 0, make(map[string]int)

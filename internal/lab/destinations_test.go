@@ -30,7 +30,7 @@ func TestDestinations(t *testing.T) {
 		require.False(t, seen[d.Story], "a story of its own")
 		seen[d.Story] = true
 	}
-	for name, resolver := range map[string]dnssec.Resolver{"stub": l.Resolver(), "validator": l.Validator()} {
+	for name, resolver := range map[string]dnssec.Resolver{"stub": l.Stub(), "validator": l.Resolver()} {
 		for _, d := range destinations {
 			t.Run(name+"/"+d.Domain, func(t *testing.T) {
 				p := prober{t, l, resolver, d.Domain}

@@ -16,7 +16,7 @@ const (
 	typeTXT  = dns.TypeTXT
 )
 
-// startDNS builds and signs the zones and starts the resolver.
+// startDNS builds and signs the zones and starts the servers and resolvers.
 func (l *Lab) startDNS(addr string) error {
 	l.tree = dnstest.NewTree(dnstest.Options{})
 	for i := range l.domains {
@@ -65,7 +65,7 @@ func (l *Lab) startDNS(addr string) error {
 }
 
 // startResolvers makes the two ways to know what an answer is worth: to believe
-// the front, and to believe nobody.
+// nobody, and to believe the front.
 func (l *Lab) startResolvers() error {
 	common := func(server *dnstest.Server) dnssec.Common {
 		return dnssec.Common{
@@ -85,7 +85,7 @@ func (l *Lab) startResolvers() error {
 	if err != nil {
 		return err
 	}
-	l.resolver, l.validator = stub, validator
+	l.resolver, l.stub = validator, stub
 	return nil
 }
 

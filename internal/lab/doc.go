@@ -14,8 +14,9 @@
 // Hosts have documentation addresses in DNS (RFC 5737, RFC 3849) and listen on
 // ports 25 and 443 for whoever dials through [Lab.DialContext]; behind it each is a
 // listener on 127.0.0.1. Names, TLSA owner names and URLs are thus the real
-// ones. [Lab.Resolver] believes the validating resolver of this world,
-// [Lab.Roots] holds its certificate authority.
+// ones. [Lab.Resolver] validates every answer itself, from the root key of this world
+// down; [Lab.Stub] believes a resolver that does. [Lab.Roots] holds the certificate
+// authority.
 //
 // A mail host is emersion/go-smtp behind a front of our own ([Fault]) that speaks
 // greeting, EHLO, STARTTLS and the TLS handshake, breaks them as told, and writes

@@ -22,9 +22,9 @@ type Lab struct {
 	tree      *dnstest.Tree
 	name      *dnstest.Server // authoritative for every zone
 	front     *dnstest.Server
-	through   *dnstest.Server // hands DNSSEC records on and validates nothing
-	resolver  dnssec.Resolver
-	validator dnssec.Resolver
+	through   *dnstest.Server        // hands DNSSEC records on and validates nothing
+	resolver  dnssec.Resolver        // a validator over through
+	stub      dnssec.Resolver        // a stub over front
 	hosts     map[string]*MailHost   // by name
 	policies  map[string]*PolicyHost // by domain
 	endpoints map[netip.AddrPort]endpoint
@@ -140,18 +140,21 @@ func (l *Lab) Front() netip.AddrPort { return l.front.Addr() }
 // pointed at it, with Tree().RootAnchor() as its trust anchor.
 func (l *Lab) Authoritative() netip.AddrPort { return l.name.Addr() }
 
-// FrontServer returns the validating resolver itself, for faults and its log of
-// queries.
+// FrontServer returns the validating resolver itself, which Stub asks, for faults and
+// its log of queries.
 func (l *Lab) FrontServer() *dnstest.Server { return l.front }
 
-// Resolver returns a stub that believes the lab's resolver. It remembers nothing, so
-// that a change of a zone is seen at once.
+// PlainServer returns the resolver that Resolver asks: it hands DNSSEC records on and
+// validates nothing.
+func (l *Lab) PlainServer() *dnstest.Server { return l.through }
+
+// Resolver returns a validator that trusts this world's root key and nobody else. It
+// remembers nothing, so that a change of a zone is seen at once.
 func (l *Lab) Resolver() dnssec.Resolver { return l.resolver }
 
-// Validator returns a validator with this world's root anchor, over a resolver that
-// validates nothing and suffers from the same faults as the front. Like Resolver it
-// remembers nothing.
-func (l *Lab) Validator() dnssec.Resolver { return l.validator }
+// Stub returns a stub that believes the AD bit of the validating resolver. Declared
+// faults strike it like Resolver, and it remembers nothing either.
+func (l *Lab) Stub() dnssec.Resolver { return l.stub }
 
 // Tree returns the zones. After a change call its Sign.
 func (l *Lab) Tree() *dnstest.Tree { return l.tree }
@@ -195,8 +198,8 @@ func (l *Lab) SetPolicy(domain string, p Policy) error {
 	return fmt.Errorf("lab: domain %s has no policy host", domain)
 }
 
-// Timeouts of the lab's own resolver: its only server is in this process, and a
-// busy machine must not make it look silent.
+// Timeouts of the lab's own resolvers: their servers are in this process, and a
+// busy machine must not make them look silent.
 const (
 	resolverTry   = time.Second
 	resolverTries = 3

@@ -321,21 +321,27 @@ func TestDNSFaults(t *testing.T) {
 			{Name: "a.example", Type: uint16(dnssec.TypeMX), Action: dnstest.Refused},
 			{Name: "mx.a.example", Type: uint16(dnssec.TypeA), Flaw: dnstest.Expired},
 		}}}})
-	_, err := l.Resolver().Lookup(ctx, "a.example", dnssec.TypeMX)
-	require.ErrorIs(t, err, dnssec.KindRefused)
-	_, err = l.Resolver().Lookup(ctx, "mx.a.example", dnssec.TypeA)
-	require.ErrorIs(t, err, dnssec.KindBogus)
-	answer, err := l.Resolver().Lookup(ctx, "mx.a.example", dnssec.TypeAAAA)
-	require.NoError(t, err)
-	require.Equal(t, dnssec.Secure, answer.Security)
+	resolvers := map[string]dnssec.Resolver{"validator": l.Resolver(), "stub": l.Stub()}
+	for name, r := range resolvers {
+		_, err := r.Lookup(ctx, "a.example", dnssec.TypeMX)
+		require.ErrorIs(t, err, dnssec.KindRefused, name)
+		_, err = r.Lookup(ctx, "mx.a.example", dnssec.TypeA)
+		require.ErrorIs(t, err, dnssec.KindBogus, name)
+		answer, err := r.Lookup(ctx, "mx.a.example", dnssec.TypeAAAA)
+		require.NoError(t, err, name)
+		require.Equal(t, dnssec.Secure, answer.Security, name)
+	}
 
 	l.FrontServer().ClearFaults()
+	l.PlainServer().ClearFaults()
 	l.Zone("a.example").Spoil("mx", uint16(dnssec.TypeA), dnstest.Sound)
 	require.NoError(t, l.Tree().Sign())
 	for _, question := range []dnssec.Question{{Name: "a.example", Type: dnssec.TypeMX}, {Name: "mx.a.example", Type: dnssec.TypeA}} {
-		answer, err := l.Resolver().Lookup(ctx, question.Name, question.Type)
-		require.NoError(t, err)
-		require.Equal(t, dnssec.Secure, answer.Security)
+		for name, r := range resolvers {
+			answer, err := r.Lookup(ctx, question.Name, question.Type)
+			require.NoError(t, err, name)
+			require.Equal(t, dnssec.Secure, answer.Security, name)
+		}
 	}
 }
 

@@ -100,13 +100,12 @@ func (c *Client) Lookup(ctx context.Context, domain string) (Result, error) {
 func (g *engine) lookup(ctx context.Context, domain string) (Result, error) {
 	now := g.clock.Now()
 	if e := g.cache.get(domain, now); e != nil {
-		r, need := g.serve(e, now)
-		switch need {
+		switch g.asks(e, now) {
 		case needNothing:
-			return r, nil
+			return g.result(e, now), nil
 		case needCheck:
 			g.background(domain)
-			return r, nil
+			return g.result(e, now), nil
 		}
 	}
 	a, err := g.wait(ctx, domain, delivery)

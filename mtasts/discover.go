@@ -13,8 +13,9 @@ import (
 
 // discover brings the entry of a domain up to date. No caller can cancel it, and
 // each of its steps has a deadline of its own; only a planned refresh ends with
-// ctx, and then leaves no trace.
-func (g *engine) discover(ctx context.Context, domain string, why purpose) answer {
+// ctx, and then leaves no trace. release, if not nil, gives a lease back; it may take
+// as long as the store does and is for after the answer is out.
+func (g *engine) discover(ctx context.Context, domain string, why purpose) (a answer, release func()) {
 	now := g.clock.Now()
 	e := entry{Domain: strings.Clone(domain)} // the caller's text may be part of a large one
 	if cached := g.cache.peek(domain); cached != nil {
@@ -27,15 +28,20 @@ func (g *engine) discover(ctx context.Context, domain string, why purpose) answe
 	// may have written to the store.
 	if r, enough := g.enough(&e, news, now, why); enough {
 		g.store(&e, now, why)
-		return answer{result: r}
+		return answer{result: r}, nil
 	}
-	e, release, done := g.lease(ctx, e, now, why)
-	defer release()
-	now = g.clock.Now()
+	e, release, done := g.lease(ctx, e, why)
 	if done {
+		now = g.clock.Now()
 		g.store(&e, now, why)
-		return answer{result: g.result(&e, now), asked: true}
+		return answer{result: g.result(&e, now), asked: true}, release
 	}
+	return g.ask(ctx, e, why), release
+}
+
+// ask asks for the record and, if that is due, fetches the policy.
+func (g *engine) ask(ctx context.Context, e entry, why purpose) answer {
+	now, domain := g.clock.Now(), e.Domain
 	if g.trace {
 		g.emit([]Event{{Kind: EventDNSQuery, Level: slog.LevelDebug, Time: now, Domain: domain}})
 	}
@@ -45,7 +51,7 @@ func (g *engine) discover(ctx context.Context, domain string, why purpose) answe
 	}
 	seen.refresh = why == planned
 	now = g.clock.Now()
-	e, events = g.settle(e, now)
+	e, events := g.settle(e, now)
 	g.emit(events)
 	e, events, get := g.observeRecord(e, now, seen)
 	g.emit(events)

@@ -141,7 +141,7 @@ func (e *Entry) UnmarshalText(text []byte) error {
 		case "domain":
 			d.Domain = r.word()
 		case "version":
-			d.Version = Version(r.number())
+			d.Version = r.version()
 		case "applied-id":
 			d.AppliedID = r.word()
 		case "fetched":
@@ -219,6 +219,13 @@ func (r *headerReader) number() int {
 	n, err := strconv.Atoi(w)
 	r.bad = r.bad || err != nil || n < 0 || strconv.Itoa(n) != w
 	return n
+}
+
+func (r *headerReader) version() Version {
+	w := r.word()
+	n, err := strconv.ParseUint(w, 10, 64)
+	r.bad = r.bad || err != nil || strconv.FormatUint(n, 10) != w
+	return Version(n)
 }
 
 func (r *headerReader) time() time.Time {

@@ -211,3 +211,14 @@ func FuzzEntry(f *testing.F) {
 		require.Equal(t, text(t, Merge(&e, &e)), text(t, Merge(&again, &e)))
 	})
 }
+
+// A version counts nanoseconds and more, whatever the size of an int.
+func TestEntryVersions(t *testing.T) {
+	for _, version := range []Version{0, 1, 1 << 32, 1<<63 - 1, 1<<64 - 1} {
+		text, err := (&Entry{entry: entry{Domain: "example.com", SeenAt: epoch}}).WithVersion(version).MarshalText()
+		require.NoError(t, err)
+		read := new(Entry)
+		require.NoError(t, read.UnmarshalText(text))
+		require.Equal(t, version, read.Version())
+	}
+}

@@ -51,7 +51,7 @@ type FetchConfig struct {
 	// behind a proxy that is the proxy's.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 	// Transport replaces connection, TLS and HTTP; nil: they are done as RFC
-	// 8461 section 3.3 wants them. Then RootCAs, AllowPrefixes, DialContext
+	// 8461 section 3.3 wants them. Then RootCAs, AllowPrefixes, DialContext,
 	// ConnectTimeout, HandshakeTimeout and the bound of the header's size are
 	// without effect: to verify the policy host, to keep away from inside
 	// addresses and to follow no redirect are the caller's duty.

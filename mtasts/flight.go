@@ -35,8 +35,9 @@ type engine struct {
 	hook     func(Event)
 	logger   *slog.Logger
 
-	mu      sync.Mutex
-	flights map[string]*flight
+	mu       sync.Mutex
+	flights  map[string]*flight
+	releases map[string]chan struct{} // of leases; closed when they have been given back
 
 	rounds sync.Mutex               // one round of refreshes at a time
 	paces  map[netip.Addr]time.Time // last GET of a round at an address
@@ -53,6 +54,7 @@ func newEngine(c *Client) *engine {
 		hook:     c.Trace,
 		logger:   c.Logger,
 		flights:  make(map[string]*flight),
+		releases: make(map[string]chan struct{}),
 		paces:    make(map[netip.Addr]time.Time),
 	}
 	if g.clock == nil {
@@ -195,17 +197,34 @@ func (g *engine) launch(domain string, f *flight) {
 
 // fly makes a flight that has a place.
 func (g *engine) fly(domain string, f *flight) {
-	f.answer = g.discover(context.Background(), domain, f.purpose)
-	g.land(domain, f)
+	var release func()
+	f.answer, release = g.discover(context.Background(), domain, f.purpose)
+	g.land(domain, f, release)
 	<-g.places
 }
 
-// land ends a flight.
-func (g *engine) land(domain string, f *flight) {
+// land ends a flight: it gives the answer to those who wait, and then the lease back, if
+// there is one. Other processes find the answer in the store meanwhile, and the next
+// flight waits for the lease.
+func (g *engine) land(domain string, f *flight, release func()) {
+	given := make(chan struct{})
 	g.mu.Lock()
 	delete(g.flights, domain)
 	close(f.done)
+	if release != nil {
+		g.releases[domain] = given
+	}
 	g.mu.Unlock()
+	if release == nil {
+		return
+	}
+	release()
+	g.mu.Lock()
+	if g.releases[domain] == given {
+		delete(g.releases, domain)
+	}
+	g.mu.Unlock()
+	close(given)
 }
 
 // store puts an entry into the cache. A planned refresh is no use of the domain.
@@ -243,7 +262,7 @@ func (g *engine) forgetDomain(ctx context.Context, domain string, what Scope) er
 			return ctx.Err()
 		}
 	}
-	defer g.land(domain, f)
+	defer g.land(domain, f, nil)
 	if what == ScopeAll {
 		g.cache.remove(domain)
 		return g.erase(ctx, domain)

@@ -1,5 +1,7 @@
 package mtasts
 
+import "strings"
+
 const (
 	maxName  = 253 // octets of a name without final dot (RFC 1035 section 2.3.4)
 	maxLabel = 63  // octets of a label (RFC 1035 section 2.3.4)
@@ -35,6 +37,7 @@ func MatchPattern(pattern, host string) bool {
 	if !ok {
 		return false
 	}
+	pattern = strings.TrimSuffix(pattern, ".")
 	if h.matches(pattern) {
 		return true
 	}
@@ -74,62 +77,49 @@ func (h splitName) toASCII() (splitName, bool) {
 }
 
 // matchesAny passes over what can be told apart without a look at all of it: by
-// length, which is that of the host or of its suffix with a star, each perhaps with
-// a final dot, or by the first eight octets after the star.
+// length, which is that of the host or of its suffix with a star, or by the first
+// eight octets after the star.
 func (h splitName) matchesAny(patterns []string) bool {
-	// Two cases of a letter differ in this one bit; so do other octets, which
-	// are told apart later.
-	const caseBits = 0x2020202020202020
 	suffix := h.name[h.dot:]
 	exact, wild := len(h.name), len(suffix)+1
-	var name, tail uint64
+	var name, tail uint64 // zero: too short to compare
 	if len(suffix) >= 8 {
 		name, tail = word(h.name)|caseBits, word(suffix)|caseBits
 	}
 	for _, pattern := range patterns {
 		n := len(pattern)
-		if uint(n-exact) > 1 && uint(n-wild) > 1 {
+		if n > 0 && pattern[n-1] == '.' {
+			n--
+		}
+		switch {
+		case n == exact && (tail == 0 || word(pattern)|caseBits == name):
+		case n == wild && (tail == 0 || word(pattern[1:])|caseBits == tail):
+		default:
 			continue
 		}
-		if tail != 0 && n > 8 {
-			if pattern[0] == '*' {
-				if word(pattern[1:])|caseBits != tail {
-					continue
-				}
-			} else if word(pattern)|caseBits != name {
-				continue
-			}
-		}
-		if h.matches(pattern) {
+		if h.matches(pattern[:n]) {
 			return true
 		}
 	}
 	return false
 }
 
-// matches compares first and looks at the characters only of what is equal:
-// nearly every pattern is told apart by its length or its last octet.
+// matches judges a pattern without final dot. It compares first and looks at the
+// characters only of what is equal.
 func (h splitName) matches(pattern string) bool {
-	n := len(pattern)
-	if n == 0 {
-		return false
-	}
-	if pattern[n-1] == '.' {
-		n--
-		pattern = pattern[:n]
-	}
-	if n > 2 && pattern[0] == '*' {
+	if len(pattern) > 2 && pattern[0] == '*' {
 		// Exactly one label in place of the star: ".suffix" begins at the
 		// first dot of the host.
-		if pattern[1] != '.' || n-1 != len(h.name)-h.dot || !equalFold(pattern[1:], h.name[h.dot:]) {
+		suffix := h.name[h.dot:]
+		if len(pattern)-1 != len(suffix) || pattern[1] != '.' || !validHostLabel(h.name[:h.dot]) || numericTLD(suffix) {
 			return false
 		}
-		return validHostLabel(h.name[:h.dot]) && validName(pattern[2:], true) && !numericTLD(pattern)
+		return equalPlain(pattern[1:], suffix) || equalFold(pattern[1:], suffix) && validName(pattern[2:], true)
 	}
-	if n != len(h.name) || !equalFold(pattern, h.name) {
+	if len(pattern) != len(h.name) || h.dot == 0 || numericTLD(pattern) {
 		return false
 	}
-	return validName(pattern, true) && !numericTLD(pattern)
+	return equalPlain(pattern, h.name) || equalFold(pattern, h.name) && validName(pattern, true)
 }
 
 // validHostLabel is the rule for the label in place of a star: letters, digits,
@@ -201,27 +191,6 @@ func equalFold(a, b string) bool {
 		}
 	}
 	return true
-}
-
-// word is the first eight octets of s, in one load.
-func word(s string) uint64 {
-	_ = s[7]
-	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
-		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
-}
-
-func isASCII(s string) bool {
-	const highBits = 0x8080808080808080
-	for ; len(s) >= 8; s = s[8:] {
-		if word(s)&highBits != 0 {
-			return false
-		}
-	}
-	var all byte
-	for i := 0; i < len(s); i++ {
-		all |= s[i]
-	}
-	return all < 0x80
 }
 
 // lowerASCII returns s itself if it has no upper-case ASCII letter.

@@ -40,6 +40,37 @@ func referenceMatch(pattern, host string) bool {
 	return true
 }
 
+// TestMatchEveryOctetEverywhere: the matcher, which looks at several octets at
+// once, sees each octet and each two neighbours wherever they stand.
+func TestMatchEveryOctetEverywhere(t *testing.T) {
+	check := func(pattern, host string) {
+		require.Equal(t, referenceMatch(pattern, host), MatchPattern(pattern, host), "%q, %q", pattern, host)
+	}
+	const name = "mx-1.relay-9.Example.org"
+	for at := range len(name) {
+		for c := range 0x80 {
+			host := name[:at] + string(rune(c)) + name[at+1:]
+			check(name, host)
+			check(host, host)
+			check("*"+host[4:], host)
+			check("*"+host[4:], name)
+			for _, next := range ".-_*x" {
+				pair := host[:at] + string(rune(c)) + string(next) + host[at+1:]
+				check(pair, pair)
+				check("*"+pair[4:], pair)
+			}
+		}
+	}
+	for n := 1; n < 70; n++ { // around the lengths of a word and of a label
+		label := strings.Repeat("x", n)
+		for _, host := range []string{label, label + ".a", "a." + label, label + "-.example", "example.-" + label, label + ".1"} {
+			check(host, strings.ToUpper(host))
+			check("*."+host, "mx."+host)
+			check(host, host+"x")
+		}
+	}
+}
+
 // FuzzMatch: the matcher agrees with the reference, letter case never matters,
 // the parser stores what matches, and nothing panics.
 func FuzzMatch(f *testing.F) {

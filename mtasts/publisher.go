@@ -12,6 +12,10 @@ import (
 	"sync"
 )
 
+// maxRendered is how many texts a Publisher keeps. A Source may have a policy for any
+// name below a domain, and clients choose the names.
+const maxRendered = 10000
+
 // PolicySource knows the policies of the domains that a Publisher serves.
 type PolicySource interface {
 	// Policy returns the policy of a domain, which comes normalised: A-labels,
@@ -127,6 +131,9 @@ func (p *Publisher) render(domain string, policy *Policy) ([]byte, error) {
 	}
 	if p.rendered == nil {
 		p.rendered = make(map[string]rendering)
+	}
+	if len(p.rendered) >= maxRendered {
+		clear(p.rendered)
 	}
 	p.rendered[strings.Clone(domain)] = rendering{policy, text}
 	return text, nil

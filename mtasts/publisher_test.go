@@ -112,6 +112,19 @@ func (f sourceFunc) Policy(ctx context.Context, domain string) (*Policy, bool, e
 	return f(ctx, domain)
 }
 
+// A Source with a policy for whatever name a client chooses fills no memory.
+func TestPublisherOfEveryName(t *testing.T) {
+	policy := weekPolicy()
+	p := &Publisher{Source: sourceFunc(func(context.Context, string) (*Policy, bool, error) { return policy, true, nil })}
+	for i := range 2*maxRendered + 1 {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest("GET", "https://mta-sts.d"+strconv.Itoa(i)+".example.com"+policyPath, nil)
+		p.ServeHTTP(w, r)
+		require.Equal(t, 200, w.Code)
+		require.LessOrEqual(t, len(p.rendered), maxRendered)
+	}
+}
+
 func TestPublisherSourceFails(t *testing.T) {
 	var log bytes.Buffer
 	p := &Publisher{Logger: slog.New(slog.NewTextHandler(&log, nil)), Source: sourceFunc(func(context.Context, string) (*Policy, bool, error) {

@@ -286,10 +286,11 @@ func (g *engine) refresh(ctx context.Context, domain string) {
 	select {
 	case g.places <- struct{}{}:
 	case <-ctx.Done():
-		g.land(domain, f)
+		g.land(domain, f, nil)
 		return
 	}
-	f.answer = g.discover(ctx, domain, planned)
-	g.land(domain, f)
+	var release func()
+	f.answer, release = g.discover(ctx, domain, planned)
+	g.land(domain, f, release)
 	<-g.places
 }

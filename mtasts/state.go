@@ -338,31 +338,37 @@ const (
 	needSettling             // the clock was set back: settle first
 )
 
-// serve makes the Result of an entry at a time. It does not allocate.
-func (m *machine) serve(e *entry, now time.Time) (Result, need) {
-	if now.Before(e.FetchedAt) || now.Before(e.SeenAt) {
-		return Result{}, needSettling
+// asks tells what an entry asks of a lookup at a time.
+func (m *machine) asks(e *entry, now time.Time) need {
+	switch due := !now.Before(e.NextCheck); {
+	case now.Before(e.FetchedAt) || now.Before(e.SeenAt):
+		return needSettling
+	case e.held(now) && due:
+		return needCheck
+	case e.held(now):
+		return needNothing
+	case due || e.Policy != nil || !e.Check.failed():
+		return needAnswer
 	}
-	due := !now.Before(e.NextCheck)
-	if e.held(now) {
-		r := m.result(e, now)
-		if due {
-			return r, needCheck
-		}
-		return r, needNothing
-	}
-	if due || e.Policy != nil || !e.Check.failed() {
-		return Result{}, needAnswer
-	}
-	return m.result(e, now), needNothing
+	return needNothing
 }
 
-// result tells what the entry says at a time, from the cache.
-func (m *machine) result(e *entry, now time.Time) Result {
-	if !e.held(now) {
-		return e.resultWithout()
+// serve makes the Result of an entry at a time, unless it asks for more first.
+func (m *machine) serve(e *entry, now time.Time) (Result, need) {
+	need := m.asks(e, now)
+	if need == needSettling || need == needAnswer {
+		return Result{}, need
 	}
-	r := e.resultWith()
+	return m.result(e, now), need
+}
+
+// result tells what the entry says at a time, from the cache. It does not allocate.
+func (m *machine) result(e *entry, now time.Time) (r Result) {
+	if !e.held(now) {
+		e.without(&r)
+		return r
+	}
+	e.with(&r)
 	r.Source = SourceCached
 	if e.Check.failed() || e.SeenID != e.AppliedID || now.Sub(e.SeenAt) > m.RecordInterval || !now.Before(m.refreshAt(e)) {
 		r.Source = SourceStale
@@ -373,29 +379,27 @@ func (m *machine) result(e *entry, now time.Time) Result {
 // resultFetched is the result for those who waited for a GET that has just been
 // made: its policy serves them even if its max_age is 0 or has passed meanwhile,
 // and its failure is told as itself.
-func (m *machine) resultFetched(e *entry, now time.Time) Result {
+func (m *machine) resultFetched(e *entry, now time.Time) (r Result) {
 	switch {
 	case e.Policy != nil && !e.Check.ofFetch():
-		r := e.resultWith()
+		e.with(&r)
 		r.Source = SourceFresh
 		return r
 	case e.held(now):
 		return m.result(e, now)
 	}
-	r := e.resultWithout()
+	e.without(&r)
 	r.Outcome, r.Err = e.Check.Outcome, e.Check.Err
 	return r
 }
 
-func (e *entry) resultWith() Result {
-	r := Result{
-		Domain: e.Domain, Policy: e.Policy, ID: e.AppliedID, FetchedAt: e.FetchedAt, Expires: e.Expires,
-		Body: e.Body, Warnings: e.Warnings, Reason: e.Check.Reason, Err: e.Check.Err,
-	}
+// with fills the Result of an entry whose policy is held.
+func (e *entry) with(r *Result) {
+	r.Domain, r.Policy, r.ID, r.FetchedAt, r.Expires = e.Domain, e.Policy, e.AppliedID, e.FetchedAt, e.Expires
+	r.Body, r.Warnings, r.Reason, r.Err = e.Body, e.Warnings, e.Check.Reason, e.Check.Err
 	if r.Outcome = outcomeOf(e.Policy.Mode); r.Outcome != OutcomeNone {
 		r.Report = e.Check.report()
 	}
-	return r
 }
 
 // outcomeOf is the outcome while a policy of this mode is held.
@@ -409,12 +413,12 @@ func outcomeOf(mode PolicyMode) Outcome {
 	return OutcomeNone
 }
 
-func (e *entry) resultWithout() Result {
-	r := Result{Domain: e.Domain, ID: e.SeenID, Outcome: e.Check.Outcome, Reason: e.Check.Reason, Err: e.Check.Err}
+// without fills the Result of an entry that holds no policy.
+func (e *entry) without(r *Result) {
+	r.Domain, r.ID, r.Outcome, r.Reason, r.Err = e.Domain, e.SeenID, e.Check.Outcome, e.Check.Reason, e.Check.Err
 	if e.Check.ofFetch() {
 		r.Outcome, r.Report, r.Err = OutcomeBackoff, e.Check.report(), e.Check.Later
 	}
-	return r
 }
 
 // forget drops what an operator wants forgotten, short of the whole entry.

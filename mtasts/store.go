@@ -8,7 +8,9 @@ import (
 	"time"
 )
 
-// Version counts the writes of one domain's entry in a Store. 0 is no entry.
+// Version tells the states of one domain's entry in a Store apart: each write makes it
+// greater, and an entry that was deleted and made again has one that it never had
+// before. 0 is no entry.
 type Version uint64
 
 // Store keeps entries across restarts, or shares them among processes. It is

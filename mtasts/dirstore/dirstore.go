@@ -34,6 +34,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/smtpsec/smtpsec/mtasts"
 )
@@ -188,7 +189,13 @@ func (s *Store) Put(ctx context.Context, e *mtasts.Entry, old mtasts.Version) (m
 	if err != nil {
 		return 0, err
 	}
-	text, err := e.WithVersion(old + 1).MarshalText()
+	version := old + 1
+	if old == 0 {
+		// Not 1: an entry that was deleted and made again would pass for the
+		// one that another process remembers.
+		version = mtasts.Version(max(1, time.Now().UnixNano()))
+	}
+	text, err := e.WithVersion(version).MarshalText()
 	if err != nil {
 		return 0, err
 	}
@@ -204,7 +211,7 @@ func (s *Store) Put(ctx context.Context, e *mtasts.Entry, old mtasts.Version) (m
 	if err != nil {
 		return 0, err
 	}
-	return old + 1, nil
+	return version, nil
 }
 
 // Delete removes an entry of the version old.

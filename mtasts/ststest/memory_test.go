@@ -20,6 +20,7 @@ type memory struct {
 	mu     sync.Mutex
 	texts  map[string]string
 	leases map[string]held
+	last   mtasts.Version // that was given
 	broken string
 }
 
@@ -125,9 +126,13 @@ func (m *memory) Put(_ context.Context, e *mtasts.Entry, old mtasts.Version) (mt
 	if stored != old && !m.is("overwrites") {
 		return 0, mtasts.ErrStoreConflict
 	}
-	version := old + 1
-	if m.is("counts nothing") {
+	m.last++
+	version := m.last
+	switch {
+	case m.is("counts nothing"):
 		version = 1
+	case m.is("counts from one again"):
+		version = old + 1
 	}
 	text, err := e.WithVersion(version).MarshalText()
 	if m.is("cuts bodies") {

@@ -45,6 +45,7 @@ var checks = []check{
 	{"round trip", checkRoundTrip},
 	{"versions", checkVersions},
 	{"delete", checkDelete},
+	{"no version comes back", checkVersionsDiffer},
 	{"all", checkAll},
 	{"names that are no domains", checkNames},
 	{"ended context", checkContext},
@@ -227,6 +228,40 @@ func checkDelete(t testing.TB, b Backend) {
 	mustHold(t, s, neighbour, kept)
 	again := create(t, s, one)
 	mustHold(t, other, one, again)
+}
+
+// checkVersionsDiffer makes and deletes an entry again and again. Whoever remembers
+// an entry that was deleted must not take the next one for it.
+func checkVersionsDiffer(t testing.TB, b Backend) {
+	s, other := b.Open(), b.Open()
+	ctx := t.Context()
+	e := counterEntry("example.com", 1)
+	var past []mtasts.Version
+	for round := range 20 {
+		version := create(t, s, e)
+		for writes := 0; ; writes++ {
+			if slices.Contains(past, version) {
+				t.Fatalf("version %d, which an entry had that was deleted", version)
+			}
+			past = append(past, version)
+			if writes == round%3 {
+				break
+			}
+			var err error
+			version, err = other.Put(ctx, e, version)
+			must(t, err, "Put")
+		}
+		for _, old := range past[:len(past)-1] {
+			_, err := other.Put(ctx, e, old)
+			mustBe(t, err, mtasts.ErrStoreConflict, "Put over a version from before a Delete")
+			mustBe(t, other.Delete(ctx, "example.com", old), mtasts.ErrStoreConflict, "Delete of a version from before a Delete")
+		}
+		mustHold(t, s, e, version)
+		must(t, other.Delete(ctx, "example.com", version), "Delete")
+		_, err := s.Put(ctx, e, version)
+		mustBe(t, err, mtasts.ErrStoreConflict, "Put over a version that was deleted")
+		mustLack(t, s, "example.com")
+	}
 }
 
 func checkAll(t testing.TB, b Backend) {

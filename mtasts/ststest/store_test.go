@@ -71,6 +71,7 @@ func TestSuiteFails(t *testing.T) {
 		"compares and swaps apart":          "no update is lost",
 		"cuts bodies":                       "round trip",
 		"deletes any version":               "delete",
+		"counts from one again":             "no version comes back",
 		"fails to delete nothing":           "absent",
 		"yields some twice":                 "all",
 		"stops at an error":                 "damaged entry",

@@ -32,18 +32,20 @@ type room struct {
 // of these rooms; some are not furnished yet.
 var house = []room{
 	{dir: "internal", imports: []string{"dane/dnssec", "internal/testpki"}, modules: []string{"golang.org/x/net/idna"}},
+	{dir: "internal/p12", imports: []string{"internal", "internal/testpki"}, modules: []string{"golang.org/x/crypto"}},
 	{dir: "internal/testpki"},
 	{dir: "internal/dnstest", imports: []string{"internal"}, modules: []string{"github.com/miekg/dns"}},
+	{dir: "internal/interop", imports: []string{"*"}},
 	{dir: "internal/lab", imports: []string{"internal", "internal/dnstest", "internal/testpki", "dane/dnssec"},
 		modules: []string{"github.com/miekg/dns", "github.com/emersion/go-smtp"}},
 	{dir: "dane/dnssec", imports: []string{"internal", "internal/dnstest"}, modules: []string{"github.com/miekg/dns", "golang.org/x/net/idna"}},
 
 	{dir: "dane", imports: []string{"dane/dnssec", "internal", "internal/testpki"}, modules: []string{"golang.org/x/net/idna"}},
-	{dir: "mtasts", imports: []string{"internal", "internal/testpki", "mtasts/ststest"}, modules: []string{"golang.org/x/net/idna", "golang.org/x/text/unicode/norm"}},
+	{dir: "mtasts", imports: []string{"internal", "internal/testpki", "internal/dnstest", "mtasts/ststest"}, modules: []string{"golang.org/x/net/idna", "golang.org/x/text/unicode/norm"}},
 	{dir: "mtasts/dirstore", imports: []string{"mtasts", "mtasts/ststest", "internal"}},
 	{dir: "mtasts/redisstore", imports: []string{"mtasts", "mtasts/ststest", "internal"}, modules: []string{"github.com/redis/go-redis"}},
 	{dir: "mtasts/ststest", imports: []string{"mtasts", "internal", "internal/testpki"}},
-	{dir: "certs", imports: []string{"internal", "internal/testpki"},
+	{dir: "certs", imports: []string{"internal", "internal/p12", "internal/testpki"},
 		modules: []string{"golang.org/x/crypto", "golang.org/x/net/idna", "software.sslmate.com/src/go-pkcs12"}},
 	{dir: "certs/roots", imports: []string{"certs", "internal"}, modules: []string{"golang.org/x/crypto/x509roots/fallback/bundle"}},
 	{dir: "tlspolicy", imports: []string{"internal", "internal/testpki"}, modules: []string{"golang.org/x/net/idna"}},
@@ -54,14 +56,15 @@ var house = []room{
 	{dir: "smtpclient", imports: []string{"dane", "dane/dnssec", "mtasts", "certs", "tlspolicy", "tlspolicy/tlsrpt",
 		"internal", "internal/lab", "internal/testpki", "internal/dnstest"}, modules: []string{"golang.org/x/net/idna"}},
 	{dir: "smtpserver", imports: []string{"internal", "internal/testpki"}, modules: []string{"golang.org/x/net/idna"}},
-	{dir: "smtpserver/gosmtp", imports: []string{"smtpserver", "internal"}, modules: []string{"github.com/emersion/go-smtp"}},
+	{dir: "smtpserver/gosmtp", imports: []string{"smtpserver", "internal", "internal/testpki"}, modules: []string{"github.com/emersion/go-smtp"}},
 
 	{dir: "examples", imports: []string{"*"}, modules: []string{"*"}},
 	{dir: ".", imports: nil}, // the map has no code
 }
 
 // testModules are open to every test file.
-var testModules = []string{"github.com/stretchr/testify", "github.com/miekg/dns", "github.com/emersion/go-smtp"}
+var testModules = []string{"github.com/stretchr/testify", "github.com/miekg/dns", "github.com/emersion/go-smtp",
+	"github.com/emersion/go-sasl", "github.com/wneessen/go-mail", "software.sslmate.com/src/go-pkcs12"}
 
 // onlyInTests are rooms whose packages serve tests, examples and each other: no
 // ordinary file of another room may import them.

@@ -5,13 +5,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/smtpsec/smtpsec/internal/certname"
 	"github.com/smtpsec/smtpsec/internal/chaincache"
+	"github.com/smtpsec/smtpsec/internal/chainpath"
 )
 
 // ErrNoTrust says that there is nothing to trust: a nil certificate pool, which
@@ -176,12 +175,12 @@ func (v *PoolVerifier) VerifyChain(chain []*x509.Certificate, usage x509.ExtKeyU
 			return path, nil
 		}
 	}
-	path, err := verifyPath(chain, trust.roots, usage, now)
+	path, err := chainpath.Verify(chain, chainpath.Options{Roots: trust.roots, Usage: usage, Now: now})
 	if err != nil {
 		return nil, err
 	}
 	if cacheable {
-		notBefore, notAfter := pathValidity(path)
+		notBefore, notAfter := chainpath.Validity(path)
 		v.cache.Put(key, path, notBefore, notAfter, now)
 	}
 	return path, nil
@@ -210,100 +209,4 @@ func checkChainShape(chain []*x509.Certificate) error {
 		}
 	}
 	return nil
-}
-
-// verifyPath builds and checks a path from the leaf to one of the roots.
-func verifyPath(chain []*x509.Certificate, roots *x509.CertPool, usage x509.ExtKeyUsage, now time.Time) ([]*x509.Certificate, error) {
-	leaf := chain[0]
-	opts := x509.VerifyOptions{
-		Roots:         roots,
-		Intermediates: x509.NewCertPool(),
-		// Validity has whole seconds and includes both ends (RFC 5280 section
-		// 4.1.2.5), so a fraction of a second must not end it early.
-		CurrentTime: now.Truncate(time.Second),
-		KeyUsages:   []x509.ExtKeyUsage{usage},
-		// DNSName stays empty: x509 knows neither the common name nor the rules
-		// of the modes, and takes an empty name for success.
-	}
-	for _, cert := range chain[1:] {
-		opts.Intermediates.AddCert(cert)
-	}
-	paths, err := leaf.Verify(opts)
-	if err != nil {
-		if isLeafExpired(err, leaf) {
-			err = beyondDates(leaf, opts, err)
-		}
-		return nil, err
-	}
-	return slices.MinFunc(paths, comparePaths), nil
-}
-
-// comparePaths orders the paths that could be verified by preference.
-func comparePaths(a, b []*x509.Certificate) int {
-	constrained := func(path []*x509.Certificate) int {
-		if slices.ContainsFunc(path, certname.HasNameConstraints) {
-			return 1
-		}
-		return 0
-	}
-	if d := constrained(a) - constrained(b); d != 0 {
-		return d
-	}
-	return len(a) - len(b)
-}
-
-// isLeafExpired reports whether err says that now is outside the validity of
-// the leaf itself.
-func isLeafExpired(err error, leaf *x509.Certificate) bool {
-	var invalid x509.CertificateInvalidError
-	return errors.As(err, &invalid) && invalid.Reason == x509.Expired && leaf.Equal(invalid.Cert)
-}
-
-// beyondDates finds out what else is wrong with a chain whose leaf is outside
-// its validity. It returns expired if nothing is. It verifies at the end of the
-// leaf's validity that is nearer to now, and of the paths found then, one must
-// consist of certificates that are still, or already, valid at the real now.
-func beyondDates(leaf *x509.Certificate, opts x509.VerifyOptions, expired error) error {
-	now := opts.CurrentTime
-	opts.CurrentTime = leaf.NotAfter
-	if now.Before(leaf.NotBefore) {
-		opts.CurrentTime = leaf.NotBefore
-	}
-	paths, err := leaf.Verify(opts)
-	if isLeafExpired(err, leaf) {
-		// No such moment exists, so nothing at all has been verified.
-		return fmt.Errorf("tlspolicy: the validity of the certificate ends (%s) before it begins (%s)",
-			leaf.NotAfter.UTC().Format(time.RFC3339), leaf.NotBefore.UTC().Format(time.RFC3339))
-	}
-	if err != nil {
-		return err
-	}
-	for _, path := range paths {
-		invalid := slices.IndexFunc(path[1:], func(cert *x509.Certificate) bool {
-			return now.Before(cert.NotBefore) || now.After(cert.NotAfter)
-		})
-		if invalid < 0 {
-			return expired
-		}
-		err = x509.CertificateInvalidError{
-			Cert:   path[1+invalid],
-			Reason: x509.Expired,
-			Detail: "and so is the certificate that it was issued to",
-		}
-	}
-	return err
-}
-
-// pathValidity returns the latest start and the earliest end of the path.
-func pathValidity(path []*x509.Certificate) (notBefore, notAfter time.Time) {
-	notBefore, notAfter = path[0].NotBefore, path[0].NotAfter
-	for _, cert := range path[1:] {
-		if cert.NotBefore.After(notBefore) {
-			notBefore = cert.NotBefore
-		}
-		if cert.NotAfter.Before(notAfter) {
-			notAfter = cert.NotAfter
-		}
-	}
-	return notBefore, notAfter
 }

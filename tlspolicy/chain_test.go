@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/smtpsec/smtpsec/internal/chaincache"
+	"github.com/smtpsec/smtpsec/internal/chainpath"
 	"github.com/smtpsec/smtpsec/internal/testpki"
 )
 
@@ -168,7 +169,7 @@ func TestExpiredMeansNothingElse(t *testing.T) {
 			v := poolVerifier(t, PoolOptions{Now: newClock(noon).now}, roots...)
 			_, err := v.VerifyChain(tc.chain, server)
 			require.Error(t, err)
-			require.Equal(t, tc.want, isLeafExpired(err, tc.chain[0]), "%v", err)
+			require.Equal(t, tc.want, chainpath.LeafExpired(err, tc.chain[0]), "%v", err)
 			require.Zero(t, v.cache.Len(), "failures are not remembered")
 		})
 	}
@@ -345,7 +346,7 @@ func TestPathValidityIsTheNarrowest(t *testing.T) {
 	for _, path := range [][]*x509.Certificate{
 		{cert(-1, 5), cert(-9, 2), cert(-9, 9)}, {cert(-9, 2), cert(-1, 5)}, {cert(-1, 2)}, {cert(-9, 9), cert(-9, 9), cert(-1, 2)},
 	} {
-		notBefore, notAfter := pathValidity(path)
+		notBefore, notAfter := chainpath.Validity(path)
 		require.Equal(t, days(-1), notBefore)
 		require.Equal(t, days(2), notAfter)
 	}
@@ -381,7 +382,7 @@ func TestDefaultClock(t *testing.T) {
 		require.NoError(t, err)
 		time.Sleep(30*24*time.Hour + time.Second)
 		_, err = v.VerifyChain(chain, server)
-		require.True(t, !isLeafExpired(err, chain[0]) && err != nil, "the root ended with the leaf: %v", err)
+		require.True(t, !chainpath.LeafExpired(err, chain[0]) && err != nil, "the root ended with the leaf: %v", err)
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/smtpsec/smtpsec/internal/certname"
+	"github.com/smtpsec/smtpsec/internal/chainpath"
 )
 
 // maxNamesInText bounds how many of a peer's names an error text shows.
@@ -57,7 +58,7 @@ func chainError(chain []*x509.Certificate, err error) *VerifyError {
 	e := &VerifyError{Cause: CauseChainUntrusted, Err: err}
 	if len(chain) > 0 && chain[0] != nil {
 		e.Presented = presentedNames(chain[0])
-		if isLeafExpired(err, chain[0]) {
+		if chainpath.LeafExpired(err, chain[0]) {
 			e.Cause = CauseChainExpired
 		}
 	}

@@ -17,17 +17,23 @@ type AddrSet struct {
 // have changed between the two.
 type Addrs struct{ A, AAAA AddrSet }
 
-// LookupAddrs asks for the IPv4 and the IPv6 addresses of host at the same time. It fails only if both lookups
-// failed, with the more telling error; one failed family is noted in its AddrSet.
+// LookupAddrs asks for the IPv4 and the IPv6 addresses of host, at the same time unless one of the answers is at hand.
+// It fails only if both lookups failed, with the more telling error; one failed family is noted in its AddrSet.
 func LookupAddrs(ctx context.Context, r Resolver, host string) (Addrs, error) {
 	var addrs Addrs
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	if atHand(r, host, TypeA) || atHand(r, host, TypeAAAA) {
+		// One wait at the most: nothing to gain by a goroutine, which costs more than the answer.
+		addrs.A = lookupFamily(ctx, r, host, TypeA)
 		addrs.AAAA = lookupFamily(ctx, r, host, TypeAAAA)
-	}()
-	addrs.A = lookupFamily(ctx, r, host, TypeA)
-	<-done
+	} else {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			addrs.AAAA = lookupFamily(ctx, r, host, TypeAAAA)
+		}()
+		addrs.A = lookupFamily(ctx, r, host, TypeA)
+		<-done
+	}
 	if addrs.A.Err == nil || addrs.AAAA.Err == nil {
 		return addrs, nil
 	}
@@ -36,6 +42,18 @@ func LookupAddrs(ctx context.Context, r Resolver, host string) (Addrs, error) {
 		return addrs, addrs.AAAA.Err
 	}
 	return addrs, addrs.A.Err
+}
+
+// A ready Resolver can say whether it would answer without waiting.
+type ready interface {
+	ready(name string, t Type) bool
+}
+
+func atHand(r Resolver, name string, t Type) bool {
+	if r, ok := r.(ready); ok {
+		return r.ready(name, t)
+	}
+	return false
 }
 
 func lookupFamily(ctx context.Context, r Resolver, host string, t Type) AddrSet {

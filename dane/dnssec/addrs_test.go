@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/smtpsec/smtpsec/internal/dnstest"
 )
 
 func TestLookupAddrs(t *testing.T) {
@@ -44,4 +46,46 @@ func TestLookupAddrs(t *testing.T) {
 	}
 	_, err = LookupAddrs(context.Background(), r, "odd.example")
 	require.ErrorIs(t, err, context.Canceled, "errors of other resolvers are passed on")
+}
+
+// meeting answers when both families are asked for at once.
+type meeting struct {
+	Static
+	here chan Type
+}
+
+func (m meeting) ready(string, Type) bool { return false }
+
+func (m meeting) Lookup(ctx context.Context, name string, t Type) (*Answer, error) {
+	select {
+	case m.here <- t:
+	case <-m.here:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	return m.Static.Lookup(ctx, name, t)
+}
+
+func TestLookupAddrsAtOnce(t *testing.T) {
+	static := Static{Answers: map[Question]Answer{{"both.example.", TypeA}: found(data(t, "A 192.0.2.1"))}}
+	got, err := LookupAddrs(context.Background(), meeting{static, make(chan Type)}, "both.example")
+	require.NoError(t, err)
+	require.Len(t, got.A.IPs, 1)
+	require.Equal(t, NoData, got.AAAA.Answer.Outcome)
+}
+
+// TestReady: what is in the cache is at hand, and nothing else.
+func TestReady(t *testing.T) {
+	require.True(t, atHand(Static{}, "mx.example", TypeA))
+	require.False(t, atHand(struct{ Resolver }{Static{}}, "mx.example", TypeA), "a Resolver that cannot say")
+
+	tree, names := sampleTree(t)
+	v := newTestValidator(t, tree, nil, serve(t, tree, dnstest.PassThrough).Addr())
+	host := names[0]
+	require.False(t, atHand(v, host, TypeA))
+	_, err := v.Lookup(context.Background(), host, TypeA)
+	require.NoError(t, err)
+	require.True(t, atHand(v, host, TypeA))
+	require.False(t, atHand(v, host, TypeAAAA))
+	require.False(t, atHand(v, "no name", TypeA))
 }

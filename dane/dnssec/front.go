@@ -61,6 +61,20 @@ func (f *front) lookup(ctx context.Context, by finder, name string, t Type) (*An
 	return answer, err
 }
 
+// has reports whether lookup would find name in the cache.
+func (f *front) has(by finder, name string, t Type) bool {
+	q, failed := newQuestion(name, t)
+	if failed != nil {
+		return false
+	}
+	now := f.common.Now()
+	if !by.settled(now) {
+		return false
+	}
+	answer, failed := f.cache.get(q, now)
+	return answer != nil || failed != nil
+}
+
 // tell reports a verdict to Trace, and a failure to Logger too.
 func (f *front) tell(ctx context.Context, q Question, answer *Answer, failed *Error, elapsed time.Duration) {
 	event := Event{Kind: EventVerdict, Question: q, Elapsed: elapsed}

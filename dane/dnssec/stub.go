@@ -84,6 +84,8 @@ func (s *Stub) Lookup(ctx context.Context, name string, t Type) (*Answer, error)
 	return s.lookup(ctx, s, name, t)
 }
 
+func (s *Stub) ready(name string, t Type) bool { return s.has(s, name, t) }
+
 // settled implements finder.
 func (s *Stub) settled(now time.Time) bool {
 	fit := s.fit.Load()

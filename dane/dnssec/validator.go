@@ -97,6 +97,8 @@ func (v *Validator) Lookup(ctx context.Context, name string, t Type) (*Answer, e
 	return v.lookup(ctx, v, name, t)
 }
 
+func (v *Validator) ready(name string, t Type) bool { return v.has(v, name, t) }
+
 // settled implements finder.
 func (v *Validator) settled(now time.Time) bool {
 	ups := v.ups.Load()

@@ -53,10 +53,5 @@ func TestAgainstDelv(t *testing.T) {
 	tree, names := sampleTree(t)
 	server := serve(t, tree, dnstest.PassThrough)
 	v := newTestValidator(t, tree, nil, server.Addr())
-	var questions []Question
-	for i := 0; i < len(names); i += 7 {
-		name := dns.CanonicalName(names[i])
-		questions = append(questions, Question{name, TypeA}, Question{name, TypeTLSA})
-	}
-	againstDelv(t, v, newDelv(t, tree.RootAnchor(), server.Addr()), questions, fromDelv)
+	againstDelv(t, v, newDelv(t, tree.RootAnchor(), server.Addr()), forDelv(names, 7), fromDelv)
 }

@@ -158,10 +158,6 @@ func TestAgainstOthersOverNSD(t *testing.T) {
 	questions := everyType(names)
 	againstUnboundEachWay(t, anchors, reference, through, questions, fromUnboundOverNSD, nil)
 	t.Run("delv", func(t *testing.T) {
-		var some []Question
-		for i := 0; i < len(names); i += 3 {
-			some = append(some, Question{names[i], TypeTLSA}, Question{names[i], TypeA})
-		}
-		againstDelv(t, validatorFor(t, anchors, nil, through), newDelv(t, anchors, through), some, fromDelvOverNSD)
+		againstDelv(t, validatorFor(t, anchors, nil, through), newDelv(t, anchors, through), forDelv(names, 3), fromDelvOverNSD)
 	})
 }

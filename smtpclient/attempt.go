@@ -15,19 +15,23 @@ import (
 // keywordSTARTTLS is the extension of RFC 3207 section 4.
 const keywordSTARTTLS = "STARTTLS"
 
+// keywordREQUIRETLS is the extension of RFC 8689 section 2. The session that it
+// stands in has been authenticated, because Settings.For saw to that.
+const keywordREQUIRETLS = "REQUIRETLS"
+
 // tryConnection speaks with one server, and again in clear text on a new
 // connection to the same address if policy says so.
-func (x *delivery) tryConnection(ctx context.Context, p *plan, d dialed) (*Session, error) {
+func (x *delivery) tryConnection(ctx context.Context, p *hostPlan, d dialed) (*Session, error) {
 	t := &attempt{x: x, plan: p, requirement: p.requirement}
 	s, err := t.run(ctx, d)
 	if err != errNext || t.a.Decision.Action != tlspolicy.ReconnectClear {
 		return s, err
 	}
 	again := dialed{addr: d.addr}
-	if x.budget == 0 {
+	if *x.budget == 0 {
 		again.err = ErrConnections
 	} else {
-		x.budget--
+		*x.budget--
 		connectCtx, cancel := context.WithTimeout(ctx, x.conf.timeouts.Connect)
 		defer cancel()
 		begin := time.Now()
@@ -41,7 +45,7 @@ func (x *delivery) tryConnection(ctx context.Context, p *plan, d dialed) (*Sessi
 		return nil, ctx.Err()
 	}
 	if again.err != nil {
-		x.unreached(p, again, true)
+		x.unreached(ctx, p, again, true)
 		return nil, errNext
 	}
 	t = &attempt{x: x, plan: p, requirement: p.requirement.AfterReconnect()}
@@ -52,8 +56,9 @@ func (x *delivery) tryConnection(ctx context.Context, p *plan, d dialed) (*Sessi
 // attempt is one connection in progress.
 type attempt struct {
 	x           *delivery
-	plan        *plan
+	plan        *hostPlan
 	requirement tlspolicy.Requirement
+	generation  uint64 // of the trust, before anything was checked
 	a           Attempt
 	talk        *talk
 	name        string // our name in EHLO
@@ -65,6 +70,7 @@ type attempt struct {
 // attempt is recorded in any case. ctx's end is ctx's error, whatever it made
 // fail.
 func (t *attempt) run(ctx context.Context, d dialed) (*Session, error) {
+	t.generation = t.x.conf.verifier.Generation()
 	l := &link{Conn: d.conn}
 	unbind := l.bind(ctx)
 	t.talk = newTalk(l, &t.x.conf.limits, &t.x.conf.timeouts)
@@ -73,6 +79,8 @@ func (t *attempt) run(ctx context.Context, d dialed) (*Session, error) {
 	t.a.LocalAddr = localAddrOf(d.conn)
 	t.a.Requirement = t.requirement
 	t.a.Timings.Connect = d.elapsed
+	t.a.ConnID = t.x.conf.d.connections.Add(1)
+	t.x.emit(ctx, tlspolicy.Event{Kind: tlspolicy.EventConnect, ConnID: t.a.ConnID, Host: t.plan.host.name, Addr: t.a.Addr, Local: t.a.LocalAddr.Addr()})
 
 	polite, err := t.speak(ctx)
 	if err == nil && !unbind() {
@@ -83,7 +91,7 @@ func (t *attempt) run(ctx context.Context, d dialed) (*Session, error) {
 		t.talk.release()
 		t.a.Stage = StageReady
 		s := t.session(l)
-		t.x.record(t.a, t.plan)
+		t.x.record(ctx, t.a, t.plan)
 		return s, nil
 	}
 	if ctx.Err() != nil {
@@ -92,7 +100,7 @@ func (t *attempt) run(ctx context.Context, d dialed) (*Session, error) {
 	t.talk.leave(ctx, polite)
 	unbind()
 	t.a.Err = err
-	t.x.record(t.a, t.plan)
+	t.x.record(ctx, t.a, t.plan)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
@@ -202,12 +210,25 @@ func (t *attempt) startTLS(ctx context.Context) (refused bool, err error) {
 	}
 	t.a.Stage = StageHandshake
 	profile := t.x.conf.lax
-	if t.requirement.StrictTLS() {
+	if t.requirement.StrictTLS() && !t.x.anyTLS {
 		profile = t.x.conf.strict
 	}
-	config := forConnection(profile, t.plan.serverName(), func(cs *tls.ConnectionState) { t.check(cs, refs) })
+	tickets := t.tickets()
+	config := forConnection(profile, t.plan.serverName(), func(cs *tls.ConnectionState) {
+		t.check(cs, refs)
+		tickets.judge(t.requirement.Decide(t.a.Outcome))
+	})
+	if tickets != nil {
+		config.ClientSessionCache = tickets
+	}
+	own := &offering{offer: t.x.offer}
+	config.GetClientCertificate = own.get
 	t.a.Timings.Handshake = stopwatch(func() { err = t.talk.handshake(ctx, config) })
 	t.a.Timings.Handshake -= t.a.Timings.Checks
+	if err != nil && own.failed != nil {
+		t.nothingProven()
+		return false, &ClientCertificateError{Err: own.failed}
+	}
 	return false, err
 }
 
@@ -216,16 +237,21 @@ func (t *attempt) startTLS(ctx context.Context) (refused bool, err error) {
 // must not look like TLS that failed.
 func (t *attempt) check(cs *tls.ConnectionState, refs *tlspolicy.References) {
 	t.a.Timings.Checks += stopwatch(func() {
-		t.a.Version, t.a.Suite = cs.Version, cs.CipherSuite
+		t.a.Version, t.a.Suite, t.a.Resumed = cs.Version, cs.CipherSuite, cs.DidResume
 		t.a.Outcome, t.a.Identity, t.a.Unverified = t.x.conf.verifier.Check(t.requirement, cs, refs)
-		if t.requirement.Kind() != tlspolicy.KindDANE {
+		if t.x.probing {
+			t.checkAll(cs)
+		}
+		if !t.requirement.NeedsDANEMatch() {
 			return
 		}
 		t.a.Outcome.DANEMatch = false
 		if v := t.plan.dane.Verifier; v != nil {
 			t.a.TLSA = v.Verify(cs.PeerCertificates, t.plan.dane.RefIDs, t.x.conf.now())
 			t.a.Outcome.DANEMatch = t.a.TLSA.Status == dane.Matched
-			t.a.Unverified = t.a.TLSA.Err()
+			if t.requirement.Kind() == tlspolicy.KindDANE { // and not for the report only
+				t.a.Unverified = t.a.TLSA.Err()
+			}
 		}
 	})
 }
@@ -234,9 +260,14 @@ func (t *attempt) check(cs *tls.ConnectionState, refs *tlspolicy.References) {
 // it checked before the peer has shown that it holds the key, so that anybody
 // could have sent it.
 func (t *attempt) handshakeFailed() {
-	t.a.Outcome = tlspolicy.Outcome{TLS: tlspolicy.TLSHandshakeFailed}
+	t.nothingProven()
+	t.a.Outcome.TLS = tlspolicy.TLSHandshakeFailed
+}
+
+func (t *attempt) nothingProven() {
+	t.a.Outcome = tlspolicy.Outcome{}
 	t.a.Identity, t.a.TLSA, t.a.Unverified = tlspolicy.Identity{}, dane.Result{}, nil
-	t.a.Version, t.a.Suite = 0, 0
+	t.a.Version, t.a.Suite, t.a.Resumed = 0, 0, false
 }
 
 // inside says EHLO again inside TLS. Nothing but its own reply counts from here
@@ -251,6 +282,10 @@ func (t *attempt) inside(ctx context.Context) (polite bool, err error) {
 		t.esmtp = true
 		// RFC 3207 section 4.2: what was said in clear is void.
 		t.ext, t.a.EHLOTLS = parseEHLO(t.talk.rep, t.talk.limits)
+		if t.x.settings.Message().RequireTLS && !t.ext.Has(keywordREQUIRETLS) {
+			t.a.Decision = tlspolicy.Decision{} // it was to deliver
+			return true, &RequireTLSError{Host: t.plan.host.name}
+		}
 		return true, nil
 	}
 	if ctx.Err() == nil && isAlert(err) && t.talk.nothingHeard() {

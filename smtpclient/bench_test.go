@@ -61,7 +61,7 @@ func BenchmarkDial(b *testing.B) {
 	}}
 	dialer := func(mode tlspolicy.Mode) func() {
 		d := labDialer(b, l, tlspolicy.Settings{Mode: mode, DANE: tlspolicy.DANENone, MTASTS: tlspolicy.Off, Fallback: tlspolicy.FallbackAfter220})
-		d.Resolver = static
+		d.Resolver, d.Sessions = static, -1 // net/smtp resumes none; BenchmarkResumption shows what that is worth
 		return func() {
 			s, err := d.Dial(ctx, "partner.example")
 			if err != nil {

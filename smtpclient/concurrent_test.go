@@ -75,3 +75,31 @@ func TestCancelMany(t *testing.T) {
 		assert.LessOrEqual(t, h.Dials(), 10, "nobody came a second time for clear text")
 	}
 }
+
+// TestConcurrentPlans: one Plan serves many goroutines, with TLS sessions that they
+// share.
+func TestConcurrentPlans(t *testing.T) {
+	l := startLab(t, lab.World{Domains: []lab.Domain{{Name: "partner.example", Policy: &lab.Policy{}, Hosts: []lab.Host{
+		{Name: "mx1.partner.example", Fault: lab.Greeting(421)}, {Name: "mx2.partner.example"},
+	}}}})
+	d := labDialer(t, l, tlspolicy.Recommended())
+	d.OnEvent = func(context.Context, tlspolicy.Event) {}
+	p, err := d.Plan(context.Background(), Target{Domain: "partner.example"})
+	assert.NoError(t, err)
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 4 {
+				s, err := d.DialPlan(context.Background(), p)
+				if !assert.NoError(t, err) {
+					return
+				}
+				assert.Len(t, s.Report.Attempts, 2)
+				assert.Equal(t, p.Hosts[1].Key, s.ReuseKey())
+				assert.NotEmpty(t, p.Explain())
+				assert.NoError(t, s.Quit(context.Background()))
+			}
+		})
+	}
+	all.Wait()
+}

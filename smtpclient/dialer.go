@@ -10,8 +10,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/smtpsec/smtpsec/dane"
@@ -63,6 +63,9 @@ type Dialer struct {
 	Hostname string
 	// Policy is the destination table. Nil: tlspolicy.BuiltIn for everybody.
 	Policy PolicyTable
+	// Routes says which domains have a next hop instead of their MX hosts. Nil:
+	// none has. Targets that name a host are not asked for.
+	Routes RouteSource
 	// Resolver answers all DNS questions. Nil: dnssec.FromSystem at first use.
 	// Only what it calls secure is taken as secure.
 	Resolver dnssec.Resolver
@@ -75,20 +78,35 @@ type Dialer struct {
 	// Verify holds the optional rules about certificates. The zero value: none.
 	Verify tlspolicy.VerifyOptions
 
+	// ClientCertificate returns the certificate to offer to servers that ask for
+	// one, nil for none. It is the same for all destinations, whatever authorities
+	// a server lists, and is not offered where the key does not fit the signature
+	// schemes or the TLS version of the request. It is called once for each Dial or
+	// Plan that may use TLS, with a request that accepts everything and without
+	// context, because its fingerprint must be known before a handshake. An error
+	// fails the Dial. Nil: none is offered.
+	ClientCertificate func(*tls.CertificateRequestInfo) (*tls.Certificate, error)
+
 	// StrictTLS is used where policy excludes clear text. Nil: TLS 1.2 and up
 	// with the suites of crypto/tls. It is cloned. ServerName,
 	// InsecureSkipVerify and ClientSessionCache are set by the Dialer, and a
 	// VerifyConnection can refuse a session, which counts as a failed handshake,
-	// but make none acceptable. RootCAs
-	// (see Trust), settings for encrypted ClientHello (crypto/tls does not call
-	// VerifyConnection when the server rejects it) and a version below TLS 1.2 are
-	// errors.
+	// but make none acceptable. RootCAs (see Trust), certificates (see
+	// ClientCertificate), VerifyPeerCertificate (which crypto/tls skips when a
+	// session is resumed), renegotiation, settings for encrypted ClientHello
+	// (crypto/tls does not call VerifyConnection when the server rejects it) and a
+	// version below TLS 1.2 are errors.
 	StrictTLS *tls.Config
 	// OpportunisticTLS is used where clear text would be the alternative, so that
 	// even old TLS is better than none. Nil: TLS 1.0 and up, with RSA key exchange
 	// and CBC suites but without RC4 and 3DES. The rules of StrictTLS apply, but
 	// for the version. What is refused here may go in clear text instead.
 	OpportunisticTLS *tls.Config
+
+	// Sessions is how many TLS sessions are remembered for resumption; 0 is
+	// DefaultSessions, negative none. A session is only resumed where everything
+	// that its security rests on is as it was, and its certificate is checked again.
+	Sessions int
 
 	// Port is the port of MX hosts, and of a host given to DialHost without one.
 	// 0 is 25. It does not change on the way to clear text.
@@ -103,19 +121,27 @@ type Dialer struct {
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 	// AllowAddr tells whether an address may be connected to; IPv4 comes
 	// unmapped. Nil refuses unspecified, multicast and broadcast addresses, and
-	// loopback except for a host given to DialHost.
+	// loopback except for a host that the operator named: that of DialHost, of
+	// Target.Host or of a literal Hop.
 	AllowAddr func(netip.Addr) bool
 	// Self tells whether a host or address is this mail system, which ends the
 	// list of MX hosts (RFC 5321 section 5.1). It is called once with each host
 	// and the zero address, before anything is resolved, and again with each
-	// address; not for DialHost. Nil: never.
+	// address; not for a host that the operator named. Nil: never.
 	Self func(host string, addr netip.Addr) bool
 
 	// Timeouts and Limits; zero fields mean their defaults.
 	Timeouts Timeouts
 	Limits   Limits
 
-	// Logger gets a debug line for each attempt and each Dial. Nil: silent.
+	// OnEvent learns what happens in a Dial, and OnAlert at its end that a domain
+	// gets no mail because of TLS. They are called synchronously and must not
+	// block. Nil: nobody learns it.
+	OnEvent func(context.Context, tlspolicy.Event)
+	OnAlert func(context.Context, tlspolicy.Alert)
+	// Logger gets a line for each event and each alert, in the words of the AsyncOS
+	// chapter and with attributes, and a debug line for each attempt that ended
+	// outside policy and for each Dial. Nil: silent.
 	Logger *slog.Logger
 	// Now is the clock for certificates and TLSA records. Nil: time.Now. Time
 	// limits always use the system's clock.
@@ -127,6 +153,9 @@ type Dialer struct {
 	once sync.Once
 	conf *config
 	err  error
+
+	connections atomic.Uint64 // opened so far
+	warned      sync.Once     // that DANE is unavailable
 
 	mu       sync.Mutex      // guards what follows, and Rand
 	resolver dnssec.Resolver // the system's, when first needed
@@ -142,6 +171,7 @@ type config struct {
 	strict   *tls.Config
 	lax      *tls.Config
 	verifier *tlspolicy.Verifier
+	sessions tls.ClientSessionCache // nil: none
 	dane     dane.Options
 	now      func() time.Time
 	dial     func(ctx context.Context, network, address string) (net.Conn, error)
@@ -204,6 +234,7 @@ func (d *Dialer) configure() (*config, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
+	c.sessions = newSessions(d.Sessions)
 	c.verifier = tlspolicy.NewVerifier(d.Trust, d.Verify)
 	c.dane = dane.Options{Now: c.now, Cache: dane.NewChainCache(0, 0)}
 	return c, nil
@@ -322,23 +353,4 @@ func (c *config) lookup(domain string, hop tlspolicy.NextHop) (tlspolicy.Setting
 		return (*tlspolicy.Table)(nil).Lookup(domain, hop)
 	}
 	return c.d.Policy.Lookup(domain, hop)
-}
-
-// target splits what is given to DialHost: "host", "host:port", with an IPv6
-// address in brackets if a port follows.
-func (c *config) target(s string) (host string, port uint16, err error) {
-	port = c.port
-	host = s
-	if _, ok := hostname.Literal(s); !ok {
-		if h, p, e := net.SplitHostPort(s); e == nil {
-			ap, e := netip.ParseAddrPort("192.0.2.1:" + p)
-			if e != nil || ap.Port() == 0 {
-				return "", 0, fmt.Errorf("port %q is not a number from 1 to 65535", p)
-			}
-			host, port = h, ap.Port()
-		} else if strings.ContainsRune(s, ':') {
-			return "", 0, e
-		}
-	}
-	return host, port, nil
 }

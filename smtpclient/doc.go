@@ -22,7 +22,14 @@
 //
 // One Dialer serves a whole process. A Session gives its connection to net/smtp
 // (NetSMTP), to another client library that wants to begin with the greeting
-// (ReplayConn), or as it is (NetConn).
+// (ReplayConn, or Dialer.DialContextFunc where the library dials), or as it is
+// (NetConn).
+//
+// Dial is the plain case. DialTarget also takes a configured host and what a message
+// asks for (RFC 8689), and Routes lead domains elsewhere than to their MX hosts. Plan
+// stops before connecting: it tells what would happen, and gives connection pools the
+// keys by which they know which deliveries may share a Session. Probe connects to
+// everything and sends nothing. CheckResolver belongs where a program starts.
 //
 // What is promised:
 //   - Nothing that a server says is permanent: an Error is, only if DNS says that
@@ -33,6 +40,8 @@
 //     like a failed handshake after which clear text would be allowed.
 //   - What comes in behind the 220 to STARTTLS in clear text is never read as a
 //     reply, and what was said before TLS does not count inside it.
+//   - A TLS session is resumed, and a connection shared, only where everything that
+//     its security rests on is the same; the certificate is checked again.
 //   - Each phase has one absolute deadline, each thing read a bound; see Timeouts
 //     and Limits. When Dial returns, no goroutine and no connection of it is left
 //     but that of the Session.

@@ -117,6 +117,19 @@ func (e *HandshakeError) Error() string {
 // Unwrap returns the cause: what crypto/tls returned.
 func (e *HandshakeError) Unwrap() error { return e.Err }
 
+// RequireTLSError is a host that would not pass on that the message requires TLS:
+// it does not offer REQUIRETLS (RFC 8689 section 4.2.1). It said so inside a TLS
+// session in which policy had authenticated it, so that the message may be returned
+// to its sender at once instead of being tried again.
+type RequireTLSError struct {
+	Host string
+}
+
+// Error returns the error as one line of text.
+func (e *RequireTLSError) Error() string {
+	return e.Host + ": the message requires TLS all the way (REQUIRETLS), which the host does not offer"
+}
+
 // wireError turns what reading or writing returned into an error of the stage.
 func wireError(stage Stage, err error) error {
 	for _, problem := range [...]error{ErrReplySyntax, ErrReplyCodes, ErrReplyOctets, ErrReplyLimit} {

@@ -16,19 +16,17 @@ import (
 // The text is for people and its wording may change.
 func (r *Report) Explain() string {
 	var b strings.Builder
+	for _, before := range r.Before {
+		b.WriteString(before.Explain())
+	}
+	r.explainRoute(&b)
 	r.explainMX(&b)
 	governs := "" // the line about the settings, which need not be told twice
 	for i := range r.Attempts {
 		a := &r.Attempts[i]
 		b.WriteString(a.title(i + 1))
 		if a.Decision.Reason != tlspolicy.ReasonNone {
-			text := tlspolicy.Explain(r.explanation(a))
-			first, rest, _ := strings.Cut(text, "\n")
-			if first == governs {
-				text = rest
-			}
-			governs = first
-			b.WriteString(text)
+			governs = withoutRepeat(&b, tlspolicy.Explain(r.explanation(a)), governs)
 		}
 		switch {
 		case a.Err == nil && a.Version != 0:
@@ -48,6 +46,23 @@ func (r *Report) Explain() string {
 	return b.String()
 }
 
+// withoutRepeat writes text, without its first line if that is governs. It returns
+// the first line.
+func withoutRepeat(b *strings.Builder, text, governs string) string {
+	first, rest, _ := strings.Cut(text, "\n")
+	if first == governs {
+		text = rest
+	}
+	b.WriteString(text)
+	return first
+}
+
+func (r *Report) explainRoute(b *strings.Builder) {
+	if r.Route != (Hop{}) && r.Domain != "" {
+		fmt.Fprintf(b, "Mail for %s is routed to %s.\n", r.Domain, r.Route)
+	}
+}
+
 func (r *Report) explainMX(b *strings.Builder) {
 	mx := &r.MX
 	switch {
@@ -55,7 +70,7 @@ func (r *Report) explainMX(b *strings.Builder) {
 		fmt.Fprintf(b, "%s is a configured host, so no MX records are asked for.\n", r.Host)
 		return
 	case mx.Err != nil:
-		fmt.Fprintf(b, "The MX lookup of %s failed: %s.\n", r.Domain, printable([]byte(mx.Err.Error()), peerText))
+		fmt.Fprintf(b, "The MX lookup of %s failed: %s.\n", mx.Domain, printable([]byte(mx.Err.Error()), peerText))
 		if mx.Decision.Reason != tlspolicy.ReasonNone {
 			b.WriteString(tlspolicy.Explain(tlspolicy.Explanation{
 				Domain: r.Domain, Settings: r.Settings, Origin: r.Origin,
@@ -64,17 +79,17 @@ func (r *Report) explainMX(b *strings.Builder) {
 		}
 		return
 	case mx.Null:
-		fmt.Fprintf(b, "%s has a null MX record: it accepts no mail (RFC 7505).\n", r.Domain)
+		fmt.Fprintf(b, "%s has a null MX record: it accepts no mail (RFC 7505).\n", mx.Domain)
 	case mx.Outcome == dnssec.NXDomain:
-		fmt.Fprintf(b, "%s does not exist.\n", r.Domain)
+		fmt.Fprintf(b, "%s does not exist.\n", mx.Domain)
 	case mx.Implicit:
-		fmt.Fprintf(b, "%s has no MX record, so it is its own mail host (RFC 5321 section 5.1).\n", r.Domain)
+		fmt.Fprintf(b, "%s has no MX record, so it is its own mail host (RFC 5321 section 5.1).\n", mx.Domain)
 	case len(mx.Hosts) > 0:
 		var hosts []string
 		for _, h := range mx.Hosts {
 			hosts = append(hosts, fmt.Sprintf("%s (%d)", h.Host, h.Pref))
 		}
-		fmt.Fprintf(b, "Mail hosts of %s: %s.\n", r.Domain, strings.Join(hosts, ", "))
+		fmt.Fprintf(b, "Mail hosts of %s: %s.\n", mx.Domain, strings.Join(hosts, ", "))
 	}
 	for _, d := range mx.Dropped {
 		fmt.Fprintf(b, "The exchange %q is left out: %v.\n", d.Name, d.Err)

@@ -16,6 +16,7 @@ const (
 	statusConfiguration = "4.3.5"  // system incorrectly configured
 	statusNetwork       = "4.4.0"  // other network or routing status
 	statusNoAnswer      = "4.4.1"  // no answer from host
+	statusRequireTLS    = "4.7.30" // REQUIRETLS support required (RFC 8689 section 4.2.1)
 	statusConnection    = "4.4.2"  // bad connection
 	statusDirectory     = "4.4.3"  // directory server failure
 	statusRouting       = "4.4.4"  // unable to route
@@ -62,6 +63,8 @@ type Error struct {
 	Err error
 	// Report is everything that was found and tried. It is never nil.
 	Report *Report
+
+	causes []error // of all that failed, in order
 }
 
 // Error returns the error as one line of text.
@@ -80,16 +83,7 @@ func (e *Error) Error() string {
 
 // Unwrap returns the headline and the cause of every attempt.
 func (e *Error) Unwrap() []error {
-	errs := []error{e.Err}
-	if e.Report == nil { // made by somebody else, as in a test
-		return errs
-	}
-	for i := range e.Report.Attempts {
-		if err := e.Report.Attempts[i].Err; err != nil {
-			errs = append(errs, err)
-		}
-	}
-	return errs
+	return append([]error{e.Err}, e.causes...)
 }
 
 // Temporary tells whether to try again later.
@@ -127,48 +121,53 @@ func configError(target string, err error) *Error {
 	return &Error{Domain: target, Status: statusConfiguration, Err: err, Report: &Report{}}
 }
 
-// failure puts the error of a Dial together.
-func (x *delivery) failure(ctx context.Context, err error) *Error {
-	if ctx.Err() != nil {
-		err = ctx.Err()
-	} else if err == errNext {
-		err = headline(x.report.Attempts)
+// failure puts the error of a Dial together from the ways that were tried.
+func (c *config) failure(ctx context.Context, tried []*delivery) *Error {
+	last := tried[len(tried)-1]
+	e := &Error{Domain: last.label(), Report: together(tried)}
+	for _, x := range tried {
+		for i := range x.report.Attempts {
+			if err := x.report.Attempts[i].Err; err != nil {
+				e.causes = append(e.causes, err)
+			}
+		}
+		if x.err != errNext {
+			e.causes = append(e.causes, x.err)
+		}
 	}
-	e := &Error{Domain: x.label(), Err: err, Status: statusOf(err), Report: x.report}
+	e.Err = headline(e.causes)
+	if ctx.Err() != nil {
+		e.Err = ctx.Err()
+	}
+	e.Status = statusOf(e.Err)
 	var policy *PolicyError
-	if errors.As(err, &policy) {
+	if errors.As(e.Err, &policy) {
 		e.Reason = policy.Decision.Reason
 	}
-	if err == ErrNullMX || err == ErrNoDomain {
+	if e.Err == ErrNullMX || e.Err == ErrNoDomain {
 		e.Permanent = true
-		e.Secure = x.report.MX.Security == dnssec.Secure
+		e.Secure = last.report.MX.Security == dnssec.Secure
 	}
+	c.log.DebugContext(ctx, "no session", "domain", e.Domain, "status", e.Status, "reason", e.Reason, "error", e.Err)
 	return e
 }
 
 // headline picks the error that tells most: the first refusal by policy, else
 // the first failure.
-func headline(attempts []Attempt) error {
-	var first error
+func headline(causes []error) error {
 	unaddressed := true
-	for i := range attempts {
-		err := attempts[i].Err
-		if err == nil {
-			continue
-		}
+	for _, err := range causes {
 		var policy *PolicyError
-		if errors.As(err, &policy) {
+		var require *RequireTLSError
+		if errors.As(err, &policy) || errors.As(err, &require) {
 			return err
-		}
-		if first == nil {
-			first = err
 		}
 		unaddressed = unaddressed && errors.Is(err, ErrNoAddress)
 	}
 	if unaddressed {
 		return ErrNoHosts
 	}
-	return first
+	return causes[0]
 }
 
 // statusOf returns the enhanced status code that fits err.
@@ -181,9 +180,11 @@ func statusOf(err error) string {
 		connect  *ConnectError
 		failed   *HandshakeError
 		dns      *dnssec.Error
+		require  *RequireTLSError
+		own      *ClientCertificateError
 	)
 	switch {
-	case errors.Is(err, ErrNoMTASTS), errors.Is(err, mtasts.ErrPin):
+	case errors.Is(err, ErrNoMTASTS), errors.Is(err, mtasts.ErrPin), errors.As(err, &own):
 		return statusConfiguration
 	case errors.Is(err, ErrNullMX):
 		return statusNullMX
@@ -191,10 +192,12 @@ func statusOf(err error) string {
 		return statusNoDomain
 	case errors.Is(err, ErrMailLoop):
 		return statusLoop
-	case errors.Is(err, ErrNoHosts), errors.Is(err, ErrNoAddress), errors.Is(err, ErrUnproven):
+	case errors.Is(err, ErrNoHosts), errors.Is(err, ErrNoAddress), errors.Is(err, ErrUnproven), errors.Is(err, ErrRoute):
 		return statusRouting
 	case errors.As(err, &policy):
 		return policy.Decision.Status.String()
+	case errors.As(err, &require):
+		return statusRequireTLS
 	case errors.As(err, &failed):
 		return tlspolicy.StatusCryptoFailure.String()
 	case errors.As(err, &reply):

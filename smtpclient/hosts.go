@@ -18,7 +18,8 @@ type candidate struct {
 	pref    uint16
 	mx      *dnssec.Answer // that led here; nil for a configured host and a literal
 	literal netip.Addr     // valid: name is not a name
-	local   bool           // configured: DialHost
+	named   bool           // by the operator and not by an MX record
+	local   bool           // may be on this machine
 }
 
 // findMX asks for the mail exchangers of a domain (RFC 5321 section 5.1) and
@@ -30,6 +31,7 @@ func (x *delivery) findMX(ctx context.Context, domain string) ([]candidate, erro
 	begin := time.Now()
 	set, err := dnssec.LookupMX(ctx, x.resolver, domain)
 	report := &x.report.MX
+	report.Domain = domain
 	report.Elapsed = time.Since(begin)
 	if err != nil {
 		report.Err = err
@@ -66,7 +68,6 @@ func (x *delivery) findMX(ctx context.Context, domain string) ([]candidate, erro
 // tried. Names that cannot be connected to are dropped and recorded.
 func (x *delivery) candidates(set dnssec.MXSet) []candidate {
 	hosts := make([]candidate, 0, len(set.Hosts))
-	slices.SortStableFunc(set.Hosts, func(a, b dnssec.MX) int { return int(a.Pref) - int(b.Pref) })
 	for _, mx := range set.Hosts {
 		name, err := hostname.Parse(mx.Host)
 		if err != nil {
@@ -79,20 +80,26 @@ func (x *delivery) candidates(set dnssec.MXSet) []candidate {
 			hosts = append(hosts, candidate{name: name, pref: mx.Pref, mx: set.Answer})
 		}
 	}
-	for start := 0; start < len(hosts); {
-		end := start + 1
-		for end < len(hosts) && hosts[end].pref == hosts[start].pref {
-			end++
-		}
-		equal := hosts[start:end]
-		x.conf.shuffle(len(equal), func(i, j int) { equal[i], equal[j] = equal[j], equal[i] })
-		start = end
-	}
+	inOrder(x.conf, hosts, func(h candidate) uint16 { return h.pref })
 	if n := x.conf.limits.Hosts; len(hosts) > n {
 		x.report.MX.Beyond = len(hosts) - n
 		hosts = hosts[:n]
 	}
 	return hosts
+}
+
+// inOrder sorts by preference and shuffles what is equal (RFC 5321 section 5.1).
+func inOrder[T any](c *config, list []T, pref func(T) uint16) {
+	slices.SortStableFunc(list, func(a, b T) int { return int(pref(a)) - int(pref(b)) })
+	for start := 0; start < len(list); {
+		end := start + 1
+		for end < len(list) && pref(list[end]) == pref(list[start]) {
+			end++
+		}
+		equal := list[start:end]
+		c.shuffle(len(equal), func(i, j int) { equal[i], equal[j] = equal[j], equal[i] })
+		start = end
+	}
 }
 
 // withoutSelf drops the hosts that are this system and all that are no better

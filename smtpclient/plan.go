@@ -3,158 +3,196 @@ package smtpclient
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
-	"github.com/smtpsec/smtpsec/dane"
-	"github.com/smtpsec/smtpsec/dane/dnssec"
 	"github.com/smtpsec/smtpsec/tlspolicy"
 )
 
-// ErrNoAddress is a host that has no address, or none that may be used.
-var ErrNoAddress = errors.New("the host has no usable address")
+const (
+	// MaxPlanAge bounds how long a Plan can be used, and a Session be reused,
+	// however long the DNS records and policies that it rests on are valid: that
+	// there is no MTA-STS policy yet, or no TLSA record, may change at any time.
+	MaxPlanAge = 5 * time.Minute
 
-// plan is all that is known about a host before it is connected to.
-type plan struct {
-	host        candidate
-	addrs       []netip.Addr // in the order in which they are tried
-	self        bool         // the host is this system
-	dane        dane.SMTPHost
-	daneState   tlspolicy.DANEState
-	stsState    tlspolicy.STSState
-	stsID       string
-	requirement tlspolicy.Requirement
-	names       tlspolicy.PeerNames
-	dns         time.Duration
+	// minPlanAge lets answers with a TTL of 0 serve the delivery that they were
+	// asked for (RFC 1035 section 3.2.1).
+	minPlanAge = 10 * time.Second
+)
 
-	// Why the host is left without connecting, if it is.
-	err      error
-	stage    Stage
-	decision tlspolicy.Decision
+// Plan is a Dial up to connecting: the hosts, what is known about them and what
+// must hold there. A connection pool compares its keys with those of the Sessions
+// that it has, and DialPlan connects. A Plan is immutable, safe for concurrent
+// use, and can be used more than once.
+type Plan struct {
+	// Target is what the Plan was made for.
+	Target Target
+	// Hosts are the hosts in the order in which they are tried, with those that
+	// are left out and why. It must not be changed.
+	Hosts []PlannedHost
+	// Expires is when the first of the facts runs out. DialPlan then refuses.
+	Expires time.Time
+
+	conf *config
+	ways []*delivery
 }
 
-// prepare resolves a host and asks for its requirement. It changes nothing but
-// the plan that it returns, so that it may run ahead.
-func (x *delivery) prepare(ctx context.Context, host candidate) *plan {
-	p := &plan{host: host, stsState: x.stsState(host), stsID: x.sts.ID}
-	p.names = tlspolicy.PeerNames{Domain: x.domain}
+// PlannedHost is one host of a Plan.
+type PlannedHost struct {
+	Host        string       // MX host, or the configured host
+	Pref        uint16       // preference of the MX record
+	Addrs       []netip.Addr // in the order in which they are tried
+	DANEState   tlspolicy.DANEState
+	STSState    tlspolicy.STSState
+	Requirement tlspolicy.Requirement
+	// Key is that of a Session to the host; zero if the host is left out.
+	Key ReuseKey
+	// Err is why the host is left out; nil if it is not. It is a *PolicyError if
+	// policy says so.
+	Err error
+	// Report is what is known about the way to the host: route, settings, MX
+	// records, MTA-STS policy. Hosts of one hop share it.
+	Report *Report
+}
+
+// ErrPlanExpired: the Plan was not used in time. Make a new one. It is returned by
+// itself, not in a *Error.
+var ErrPlanExpired = errors.New("smtpclient: the plan has expired")
+
+// errForeignPlan is the fault of a caller.
+var errForeignPlan = errors.New("the plan was not made by this Dialer")
+
+// Plan looks up everything that a Dial to t needs and connects to nothing. Unlike
+// Dial it resolves all hosts at once. That policy leaves out some or all of them
+// is no error. Errors are those of Dial.
+func (d *Dialer) Plan(ctx context.Context, t Target) (*Plan, error) {
+	c, err := d.config()
+	if err != nil {
+		return nil, configError(t.String(), err)
+	}
+	ways, err := c.ways(t)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := c.bounded(ctx)
+	defer cancel()
+	p := &Plan{Target: t, conf: c, ways: ways, Expires: time.Now().Add(MaxPlanAge)}
+	generation := c.verifier.Generation()
+	for i, x := range ways {
+		begin := time.Now()
+		x.err = x.planAll(ctx)
+		x.report.Elapsed = time.Since(begin)
+		if ctx.Err() != nil {
+			return nil, c.failure(ctx, ways[:i+1])
+		}
+		for _, h := range x.planned {
+			p.add(x, h, generation)
+		}
+	}
+	if len(p.Hosts) == 0 {
+		return nil, c.failure(ctx, ways)
+	}
+	return p, nil
+}
+
+// planAll prepares every host.
+func (x *delivery) planAll(ctx context.Context) error {
+	if err := x.lookup(ctx); err != nil {
+		return err
+	}
+	var planned []*hostPlan
+	for _, host := range x.hosts {
+		h := x.prepare(ctx, host)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if h.self {
+			if len(planned) == 0 {
+				return ErrMailLoop
+			}
+			break
+		}
+		if x.conf.d.Verify.PTR && h.requirement.NeedsVerify() {
+			h.ptr = make(map[netip.Addr][]tlspolicy.PTRName, len(h.addrs))
+			for _, a := range h.addrs {
+				h.ptr[a] = x.confirmedPTR(ctx, a)
+			}
+		}
+		planned = append(planned, h)
+	}
+	x.planned = planned
+	return nil
+}
+
+func (p *Plan) add(x *delivery, h *hostPlan, generation uint64) {
+	host := PlannedHost{
+		Host: h.host.name, Pref: h.host.pref, Addrs: h.addrs, DANEState: h.daneState, STSState: h.stsState,
+		Requirement: h.requirement, Err: h.err, Report: x.report,
+	}
+	if h.err == nil {
+		host.Key = x.keyParts(h, generation).reuseKey()
+	}
+	p.Hosts = append(p.Hosts, host)
+	p.Expires = earlier(p.Expires, h.expires)
+}
+
+// DialPlan connects to the hosts of a Plan, which asks nothing of DNS, unless
+// every host fails a MTA-STS policy that turns out to have changed. Errors are
+// those of Dial, and ErrPlanExpired.
+func (d *Dialer) DialPlan(ctx context.Context, p *Plan) (*Session, error) {
+	c, err := d.config()
 	switch {
-	case host.literal.IsValid():
-	case host.local:
-		p.names.RouteHost = host.name
-	default:
-		p.names.MXHost = host.name
-		p.names.MXSecure = host.mx.Security == dnssec.Secure || p.stsState == tlspolicy.STSEnforceMatch
+	case p == nil:
+		return nil, configError("", errForeignPlan)
+	case err == nil && p.conf != c:
+		err = errForeignPlan
 	}
-	addrs, ok := x.resolve(ctx, p)
-	if !ok {
-		return p
+	if err != nil {
+		return nil, configError(p.Target.String(), err)
 	}
-	var refused int
-	p.addrs, refused = x.conf.order(addrs, host.local)
-	if self := x.conf.d.Self; self != nil && !host.local {
-		for _, set := range [...][]netip.Addr{addrs.A.IPs, addrs.AAAA.IPs} {
-			for _, a := range set {
-				p.self = p.self || self(host.name, a.Unmap())
+	if !time.Now().Before(p.Expires) {
+		return nil, ErrPlanExpired
+	}
+	ways := make([]*delivery, len(p.ways))
+	budget := c.limits.Connections
+	for i, x := range p.ways {
+		again, report := *x, *x.report
+		again.budget, again.report = &budget, &report
+		ways[i] = &again
+	}
+	return c.reach(ctx, ways)
+}
+
+// Explain tells in plain sentences what was found and what must hold at each host.
+// The text is for people and its wording may change.
+func (p *Plan) Explain() string {
+	var b strings.Builder
+	for _, x := range p.ways {
+		x.report.explainRoute(&b)
+		x.report.explainMX(&b)
+		if x.err != nil && x.report.MX.Err == nil {
+			fmt.Fprintf(&b, "There is no host to try: %s.\n", printable([]byte(x.err.Error()), peerText))
+		}
+		governs := ""
+		for i, h := range x.planned {
+			fmt.Fprintf(&b, "Host %d: %s\n", i+1, h.host.name)
+			a := Attempt{Err: h.err, Stage: h.stage, Decision: h.decision}
+			h.describe(&a)
+			governs = withoutRepeat(&b, tlspolicy.Explain(x.report.explanation(&a)), governs)
+			if h.err != nil && h.decision.Reason == tlspolicy.ReasonNone {
+				fmt.Fprintf(&b, "It is left out: %s.\n", printable([]byte(h.err.Error()), peerText))
 			}
 		}
 	}
-	if x.policy(p) && len(p.addrs) == 0 {
-		p.stage, p.err = StageResolve, ErrNoAddress
-		// A lookup that failed is not taken for a family without addresses.
-		switch family := x.conf.d.Family; {
-		case refused > 0:
-			p.err = errRefusedAddress
-		case addrs.A.Err != nil && family != OnlyIPv6:
-			p.err = addrs.A.Err
-		case addrs.AAAA.Err != nil && family != OnlyIPv4:
-			p.err = addrs.AAAA.Err
-		}
-	}
-	return p
+	return b.String()
 }
 
-var errRefusedAddress = &refusedAddress{}
-
-// refusedAddress is ErrNoAddress with the reason that AllowAddr had a say.
-type refusedAddress struct{}
-
-func (*refusedAddress) Error() string { return "the host has no address that may be connected to" }
-func (*refusedAddress) Unwrap() error { return ErrNoAddress }
-
-// policy asks tlspolicy whether the host may be connected to, and what must
-// hold there. It returns false if not.
-func (x *delivery) policy(p *plan) bool {
-	p.requirement = tlspolicy.Plan(x.settings, p.daneState, p.stsState)
-	if _, err := tlspolicy.NewReferences(p.names); err != nil {
-		p.requirement = p.requirement.WithoutReferences()
+// earlier returns the earlier time; zero stands for never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
 	}
-	decision, skip := p.requirement.Skip()
-	if skip {
-		p.stage, p.decision = StagePlan, decision
-		p.err = &PolicyError{Decision: decision, Host: p.host.name, Err: p.dane.Err}
-	}
-	return !skip
-}
-
-// resolve finds the addresses of the host and, with DANE, its TLSA records. It
-// returns false when the plan is final already.
-func (x *delivery) resolve(ctx context.Context, p *plan) (dnssec.Addrs, bool) {
-	if x.useDANE {
-		p.daneState = tlspolicy.DANEInsecure
-	}
-	if a := p.host.literal; a.IsValid() {
-		return dnssec.Addrs{A: dnssec.AddrSet{IPs: []netip.Addr{a}}}, true
-	}
-	ctx, cancel := context.WithTimeout(ctx, x.conf.timeouts.Resolve)
-	defer cancel()
-	begin := time.Now()
-	defer func() { p.dns = time.Since(begin) }()
-	if !x.useDANE {
-		// A host that policy excludes needs no addresses, unless somebody wants to
-		// recognise his own.
-		allowed := x.policy(p)
-		if x.conf.d.Self == nil && !allowed {
-			return dnssec.Addrs{}, false
-		}
-		addrs, err := dnssec.LookupAddrs(ctx, x.resolver, p.host.name)
-		if err != nil && allowed {
-			p.stage, p.err = StageResolve, err
-		}
-		return addrs, err == nil
-	}
-	p.dane = dane.DiscoverHost(ctx, x.resolver, dane.SMTPQuery{
-		Host: p.host.name, Port: x.port, MX: p.host.mx, Options: x.conf.dane,
-	})
-	switch p.dane.Outcome {
-	case dane.OutcomeUsable:
-		p.daneState = tlspolicy.DANEUsable
-	case dane.OutcomeUnusable:
-		p.daneState = tlspolicy.DANEUnusable
-	case dane.OutcomeNoTLSA:
-		p.daneState = tlspolicy.DANENoTLSA
-	case dane.OutcomeInsecure:
-		p.daneState = tlspolicy.DANEInsecure
-	case dane.OutcomeBogus:
-		p.daneState = tlspolicy.DANEBogus
-	case dane.OutcomeNoAddress: // not a finding about DANE
-		p.daneState, p.stage, p.err = tlspolicy.DANEUnknown, StageResolve, ErrNoAddress
-		return dnssec.Addrs{}, false
-	default:
-		p.daneState = tlspolicy.DANELookupError
-	}
-	return p.dane.Addrs, true
-}
-
-// serverName is the name sent in the TLS handshake: the TLSA base domain for
-// DANE (RFC 7672 section 8.1), else the host as the MX record names it (RFC 8461
-// section 4.1). An address is never sent.
-func (p *plan) serverName() string {
-	switch {
-	case p.requirement.Kind() == tlspolicy.KindDANE:
-		return p.dane.RefIDs.Base()
-	case p.host.literal.IsValid():
-		return ""
-	}
-	return p.host.name
+	return a
 }

@@ -17,7 +17,11 @@ func (t *attempt) references(ctx context.Context) *tlspolicy.References {
 	}
 	names := t.plan.names
 	if t.requirement.NeedsVerify() && t.x.conf.d.Verify.PTR {
-		names.PTR = t.x.confirmedPTR(ctx, t.a.Addr.Addr())
+		if t.plan.ptr != nil {
+			names.PTR = t.plan.ptr[t.a.Addr.Addr()]
+		} else {
+			names.PTR = t.x.confirmedPTR(ctx, t.a.Addr.Addr())
+		}
 	}
 	refs, err := tlspolicy.NewReferences(names)
 	if err != nil {

@@ -23,6 +23,7 @@ const heldLine = 512
 // happen in two goroutines.
 type replayConn struct {
 	net.Conn // *tls.Conn or *link
+	close    func() error
 
 	ehlo     string // the argument of EHLO that is answered locally
 	ehloText string // with what
@@ -269,6 +270,14 @@ func (r *replayConn) count(b []byte) int {
 		}
 	}
 	return used
+}
+
+// Close closes the connection.
+func (r *replayConn) Close() error {
+	if r.close != nil {
+		return r.close() // bounded, even if the peer has stopped reading
+	}
+	return r.Conn.Close()
 }
 
 // SetDeadline sets both deadlines.

@@ -17,13 +17,20 @@ import (
 type Report struct {
 	// Domain is the recipient domain in A-labels; empty for DialHost.
 	Domain string
-	// Host is the configured host of DialHost, with its port; empty for Dial.
+	// Host is the configured host with its port, that of DialHost, Target.Host or
+	// a literal Hop; empty if MX records say which hosts.
 	Host string
+	// Route is the hop that this Report is about; zero without a route.
+	Route Hop
+	// Before are the hops of the route that were tried before this one, each with
+	// its own settings and attempts. Nil without a route.
+	Before []*Report
 	// Settings are what the policy table says about the destination, and Origin
 	// where it says so.
 	Settings tlspolicy.Settings
 	Origin   tlspolicy.Origin
-	// MX is what the MX lookup found. Zero for DialHost and address literals.
+	// MX is what the MX lookup found. Zero for configured hosts and address
+	// literals.
 	MX MXReport
 	// MTASTS is what is known about the domain's MTA-STS policy. Its Outcome is
 	// OutcomeUnknown if nothing was looked up.
@@ -40,6 +47,7 @@ type Report struct {
 
 // MXReport is the MX lookup of a Dial.
 type MXReport struct {
+	Domain    string          // whose MX records: the recipient domain, or that of the Route
 	Outcome   dnssec.Outcome  // 0 if the lookup failed
 	Security  dnssec.Security // of the answer
 	Implicit  bool            // no MX record: the domain itself is the host
@@ -50,7 +58,7 @@ type MXReport struct {
 	Beyond    int             // hosts left out because of Limits.Hosts
 	Err       error           // why the lookup failed
 	// Decision is what policy made of a lookup that failed; its Reason is zero if
-	// policy was not asked.
+	// policy was not asked or takes DANE report-only.
 	Decision tlspolicy.Decision
 	Elapsed  time.Duration
 }
@@ -74,6 +82,7 @@ type Attempt struct {
 	Pref      uint16         // preference of the MX record
 	Addr      netip.AddrPort // zero if there was no connection
 	LocalAddr netip.AddrPort // zero if unknown
+	ConnID    uint64         // number of the connection in the Dialer's life, as in events; 0 if there was none
 	// Reconnect marks the second connection to an address, for clear text after
 	// a handshake that failed.
 	Reconnect bool
@@ -98,6 +107,7 @@ type Attempt struct {
 	EHLOTLS  []string // the same of the EHLO inside TLS
 	Version  uint16   // TLS version, as in crypto/tls; 0 without TLS
 	Suite    uint16   // TLS cipher suite
+	Resumed  bool     // the TLS session was begun on an earlier connection
 	Timings  Timings
 
 	// Err is why the attempt did not lead to a session; nil if it did. It is a

@@ -33,6 +33,8 @@ type Session struct {
 	ext      Extensions
 	decision tlspolicy.Decision
 	identity tlspolicy.Identity
+	key      ReuseKey
+	expires  time.Time
 
 	taken  atomic.Bool
 	replay *replayConn
@@ -46,7 +48,7 @@ func (t *attempt) session(l *link) *Session {
 	s := &Session{
 		Report: t.x.report, host: t.plan.host.name, name: t.name, conf: t.x.conf,
 		link: l, tls: t.talk.tls, esmtp: t.esmtp, ext: t.ext,
-		decision: t.a.Decision, identity: t.a.Identity,
+		decision: t.a.Decision, identity: t.a.Identity, key: t.x.keyParts(t.plan, t.generation).reuseKey(), expires: t.plan.expires,
 	}
 	if s.tls != nil {
 		state := s.tls.ConnectionState()
@@ -84,6 +86,7 @@ func (s *Session) ReplayConn() net.Conn {
 		return takenConn{s.link}
 	}
 	s.replay = newReplayConn(s.conn(), s.host, s.name, s.esmtp, s.ext)
+	s.replay.close = s.Close
 	return s.replay
 }
 
@@ -140,6 +143,26 @@ func (s *Session) Decision() tlspolicy.Decision { return s.decision }
 // Identity returns the name that the server's certificate proved. It is zero if
 // names were not looked at, as in TLS without verification and with DANE-EE.
 func (s *Session) Identity() tlspolicy.Identity { return s.identity }
+
+// ReuseKey returns the key under which a pool may keep the session.
+func (s *Session) ReuseKey() ReuseKey { return s.key }
+
+// Expires returns when the first of the facts that the session rests on runs out:
+// DNS answers, TLSA records, the MTA-STS policy. It is not to be used for another
+// delivery afterwards.
+func (s *Session) Expires() time.Time { return s.expires }
+
+// SetDeadline bounds what is read and written on the connection from now on, in
+// whichever form it was taken, by an absolute time; the zero time removes the
+// bound. It is for clients that hide their connection, such as that of NetSMTP.
+// After a deadline has passed on a session with TLS nothing can be sent on it any
+// more, and it is good for Close only.
+func (s *Session) SetDeadline(t time.Time) error {
+	if s.replay != nil {
+		return s.replay.SetDeadline(t)
+	}
+	return s.conn().SetDeadline(t)
+}
 
 // Quit says QUIT, waits for the reply for at most Timeouts.Quit and as long as
 // ctx allows, and closes. Call it between transactions only. The error tells

@@ -53,6 +53,12 @@ func profile(field string, given *tls.Config, standard func() *tls.Config, now f
 			return nil, fmt.Errorf("%s: encrypted ClientHello is not possible here: when a server rejects it, crypto/tls skips the checks", field)
 		case given.RootCAs != nil:
 			return nil, fmt.Errorf("%s: RootCAs has no effect: set Trust", field)
+		case len(given.Certificates) > 0 || given.GetClientCertificate != nil:
+			return nil, fmt.Errorf("%s: certificates of our own have no effect here: set ClientCertificate", field)
+		case given.VerifyPeerCertificate != nil:
+			return nil, fmt.Errorf("%s: VerifyPeerCertificate is skipped when a session is resumed: use VerifyConnection", field)
+		case given.Renegotiation != tls.RenegotiateNever:
+			return nil, fmt.Errorf("%s: renegotiation is not possible here: one handshake decides", field)
 		case strict && given.MinVersion != 0 && given.MinVersion < tls.VersionTLS12:
 			return nil, fmt.Errorf("%s: MinVersion %s: at least TLS 1.2 is needed", field, tls.VersionName(given.MinVersion))
 		case strict && given.MaxVersion != 0 && given.MaxVersion < tls.VersionTLS12:
@@ -78,8 +84,8 @@ func profile(field string, given *tls.Config, standard func() *tls.Config, now f
 }
 
 // forConnection returns the configuration of one handshake. check sees every
-// handshake; what the profile's own VerifyConnection says comes after it and can
-// only end the handshake.
+// handshake, of resumed sessions too; what the profile's own VerifyConnection says
+// comes after it and can only end the handshake.
 func forConnection(profile *tls.Config, serverName string, check func(*tls.ConnectionState)) *tls.Config {
 	c := profile.Clone()
 	c.ServerName = serverName

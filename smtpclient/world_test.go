@@ -147,7 +147,7 @@ func TestWorld(t *testing.T) {
 						for _, h := range l.Hosts() {
 							h.Forget()
 						}
-						checkDestination(t, l, d, destination, evaluate(t, s, destination), name)
+						checkDestination(t, l, d, d.Dial, destination, evaluate(t, s, destination), name)
 						if t.Failed() {
 							return
 						}
@@ -158,9 +158,43 @@ func TestWorld(t *testing.T) {
 	}
 }
 
-func checkDestination(t *testing.T, l *lab.Lab, d *Dialer, destination lab.Destination, want verdict, name string) {
+// TestPlannedWorld: a planned delivery ends as an unplanned one, on a session with
+// the key that was planned.
+func TestPlannedWorld(t *testing.T) {
+	world, destinations := lab.Destinations()
+	l := startLab(t, world)
+	sts := labSTS(l)
+	for _, mode := range []tlspolicy.Mode{tlspolicy.Preferred, tlspolicy.PreferredVerify, tlspolicy.RequiredVerifyHosted} {
+		s := tlspolicy.Settings{Mode: mode, DANE: tlspolicy.DANEOpportunistic, MTASTS: tlspolicy.On, Fallback: tlspolicy.FallbackAfter220}
+		d := labDialer(t, l, s)
+		d.MTASTS = sts
+		for _, destination := range destinations {
+			for _, h := range l.Hosts() {
+				h.Forget()
+			}
+			name := fmt.Sprintf("planned %s, %v", destination.Domain, s)
+			planned := func(ctx context.Context, domain string) (*Session, error) {
+				p, err := d.Plan(ctx, Target{Domain: domain})
+				if err != nil {
+					return nil, err
+				}
+				require.NotEmpty(t, p.Explain(), name)
+				session, err := d.DialPlan(ctx, p)
+				if err == nil {
+					require.True(t, slices.ContainsFunc(p.Hosts, func(h PlannedHost) bool {
+						return h.Host == session.Host() && h.Key == session.ReuseKey()
+					}), name)
+				}
+				return session, err
+			}
+			checkDestination(t, l, d, planned, destination, evaluate(t, s, destination), name)
+		}
+	}
+}
+
+func checkDestination(t *testing.T, l *lab.Lab, d *Dialer, dial func(context.Context, string) (*Session, error), destination lab.Destination, want verdict, name string) {
 	ctx := context.Background()
-	s, err := d.Dial(ctx, destination.Domain)
+	s, err := dial(ctx, destination.Domain)
 	report := reportOf(t, s, err)
 	require.NotEmpty(t, report.Explain(), name)
 	var reasons []tlspolicy.Reason

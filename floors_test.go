@@ -68,7 +68,7 @@ var testModules = []string{"github.com/stretchr/testify", "github.com/miekg/dns"
 
 // onlyInTests are rooms whose packages serve tests, examples and each other: no
 // ordinary file of another room may import them.
-var onlyInTests = []string{"internal/lab", "internal/dnstest", "internal/testpki", "mtasts/ststest"}
+var onlyInTests = []string{"internal/lab", "internal/dnstest", "internal/testpki", "mtasts/ststest", "tlspolicy/tlsrpt/tlsrpttest"}
 
 func roomOf(dir string) (room, bool) {
 	for d := dir; ; d = path.Dir(d) {

@@ -46,8 +46,8 @@ type ArrangeOptions struct {
 // Findings: duplicate and unused for what is not in the chain, chain-incomplete if
 // neither a self-signed certificate nor an anchor was reached.
 //
-// Errors: ErrNoKey for a nil key, ErrNoCertificate for an empty bag, ErrKeyMismatch
-// if no certificate belongs to the key, ErrTooLarge for more than MaxCertificates,
+// Errors: ErrNoKey for a nil key, ErrNoCertificate for an empty bag, ErrMalformed
+// for one with a nil in it, ErrKeyMismatch if no certificate belongs to the key, ErrTooLarge for more than MaxCertificates,
 // or so many with equal names that finding the path is a matter of luck.
 func Arrange(key crypto.PublicKey, bag []*x509.Certificate, o ArrangeOptions) (chain []*x509.Certificate, findings []Finding, err error) {
 	switch {
@@ -57,10 +57,10 @@ func Arrange(key crypto.PublicKey, bag []*x509.Certificate, o ArrangeOptions) (c
 		return nil, nil, fmt.Errorf("certs: arranging a chain: %w", ErrNoCertificate)
 	case len(bag) > MaxCertificates:
 		return nil, nil, fmt.Errorf("certs: arranging a chain: %w: more than %d certificates", ErrTooLarge, MaxCertificates)
+	case slices.Contains(bag, nil):
+		return nil, nil, fmt.Errorf("certs: arranging a chain: %w: a nil certificate", ErrMalformed)
 	}
-	if o.Now.IsZero() {
-		o.Now = time.Now()
-	}
+	o.Now = wholeSecond(o.Now)
 	a := &arranger{options: o, named: map[string][]*entity{}}
 	findings = a.fill(bag)
 	leaf := a.leaf(key)
@@ -147,7 +147,7 @@ type node struct {
 }
 
 func (n *node) finding(code Code, severity Severity, format string) Finding {
-	return Finding{Code: code, Severity: severity, Cert: n.sum, Detail: fmt.Sprintf(format, clip(n.cert.Subject.String()))}
+	return Finding{Code: code, Severity: severity, Cert: n.sum, Detail: fmt.Sprintf(format, clip(subjectText(n.cert)))}
 }
 
 // fill makes the nodes, and the findings about duplicates.

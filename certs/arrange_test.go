@@ -143,6 +143,8 @@ func TestArrangeErrors(t *testing.T) {
 	_, _, err = Arrange(leaf.Key.Public(), []*x509.Certificate{root.Leaf([]string{"a.example"}).Cert}, ArrangeOptions{})
 	require.ErrorIs(t, err, ErrKeyMismatch)
 	require.NotContains(t, err.Error(), "P-256", "of the same kind: nothing to tell")
+	_, _, err = Arrange(leaf.Key.Public(), []*x509.Certificate{leaf.Cert, nil}, ArrangeOptions{})
+	require.ErrorIs(t, err, ErrMalformed)
 	_, _, err = Arrange(leaf.Key.Public(), make([]*x509.Certificate, MaxCertificates+1), ArrangeOptions{})
 	require.ErrorIs(t, err, ErrTooLarge)
 }

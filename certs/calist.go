@@ -188,20 +188,21 @@ func liftedBy(e caEntry, system *caList) (Finding, bool) {
 		Severity: SeverityWarning,
 		Cert:     e.sum,
 		Detail: fmt.Sprintf("the system list does not trust %s for certificates issued after %s; the custom list does",
-			printable(e.cert.Subject.String()), s.distrustAfter.Format(time.DateOnly)),
+			printable(subjectText(e.cert)), s.distrustAfter.Format(time.DateOnly)),
 	}, true
 }
 
 // ownEntry parses a certificate again from a copy of its DER: what its owner does
 // to it later has no effect, and a struct filled in by hand cannot differ from
-// its bytes.
+// its bytes. What Import would refuse is refused, so that an export can be imported
+// and a stored list read again.
 func ownEntry(cert *x509.Certificate, distrustAfter time.Time) (caEntry, error) {
 	if cert == nil || len(cert.Raw) == 0 {
 		return caEntry{}, fmt.Errorf("certs: %w: a certificate without DER", ErrMalformed)
 	}
-	parsed, err := x509.ParseCertificate(bytes.Clone(cert.Raw))
+	parsed, err := parseCertificate(bytes.Clone(cert.Raw))
 	if err != nil {
-		return caEntry{}, fmt.Errorf("certs: %w: %w", ErrMalformed, err)
+		return caEntry{}, fmt.Errorf("certs: %w", err)
 	}
 	return newEntry(parsed, distrustAfter), nil
 }
@@ -226,8 +227,8 @@ func (e caEntry) describe(list CAList) Authority {
 	return Authority{
 		Certificate:        cert,
 		List:               list,
-		Subject:            printable(cert.Subject.String()),
-		Issuer:             printable(cert.Issuer.String()),
+		Subject:            printable(subjectText(cert)),
+		Issuer:             printable(issuerText(cert)),
 		Serial:             serialText(cert),
 		NotBefore:          cert.NotBefore,
 		NotAfter:           cert.NotAfter,

@@ -13,8 +13,8 @@ import (
 	"github.com/smtpsec/smtpsec/internal/testpki"
 )
 
-// TestViewCountDetailsDownloadOne: what the chapter's pages about authorities show.
-func TestViewCountDetailsDownloadOne(t *testing.T) {
+// TestChapterViewCountDetailsDownloadOne: what the chapter's pages about authorities show.
+func TestChapterViewCountDetailsDownloadOne(t *testing.T) {
 	serial := testpki.Template(func(c *x509.Certificate) { c.SerialNumber = big.NewInt(0x0badcafe) })
 	ec := trustRoot("EC", serial, testpki.Key(testpki.NewECDSA(elliptic.P384())))
 	rsa := trustRoot("RSA", testpki.Key(testpki.NewRSA(2048)))

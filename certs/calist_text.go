@@ -4,15 +4,11 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
-	"encoding/pem"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 )
 
 // maxCommentText bounds what a comment repeats of a certificate's names.
@@ -69,21 +65,17 @@ func (l *caList) appendText(dst []byte) []byte {
 	for i := range l.entries {
 		e := &l.entries[i]
 		line()
-		line("# Subject: ", commentText(e.cert.Subject.String()))
-		line("# Issuer: ", commentText(e.cert.Issuer.String()))
-		line("# Serial: ", serialText(e.cert))
+		line("# Subject: ", commentText(subjectText(e.cert)))
+		line("# Issuer: ", commentText(issuerText(e.cert)))
+		line("# Serial: ", commentText(serialText(e.cert)))
 		line("# SHA-256: ", hex.EncodeToString(e.sum[:]))
 		line("# Valid: ", e.cert.NotBefore.UTC().Format(time.RFC3339), " to ", e.cert.NotAfter.UTC().Format(time.RFC3339))
 		if !e.distrustAfter.IsZero() {
 			line(distrustAfter, e.distrustAfter.Format(time.RFC3339), " ", hex.EncodeToString(e.sum[:]))
 		}
-		dst = append(dst, certificatePEM(e.cert)...)
+		dst = appendCertificatePEM(dst, e.cert)
 	}
 	return dst
-}
-
-func certificatePEM(cert *x509.Certificate) []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})
 }
 
 // caText is what the text form of a list says.
@@ -100,7 +92,7 @@ type caText struct {
 func parseCAText(data []byte, lenient bool) (caText, error) {
 	var t caText
 	if len(data) > MaxListInput {
-		return t, tooManyOctets(MaxListInput)
+		return t, fmt.Errorf("certs: list of authorities: %w", tooManyOctets(MaxListInput))
 	}
 	var limits map[[sha256.Size]byte]time.Time
 	if !looksLikeDER(data) {
@@ -138,10 +130,9 @@ func (t *caText) readComments(data []byte) (map[[sha256.Size]byte]time.Time, err
 			head = head && kind == noBoundary
 			continue
 		}
-		// A Distrust-After line whose final blank an editor has cut off is
-		// still one.
-		if text := string(p.text); strings.HasPrefix(text, strings.TrimSpace(distrustAfter)) {
-			sum, date, err := parseDistrust(text)
+		text := string(p.text)
+		if rest, ok := cutDistrust(text); ok {
+			sum, date, err := parseDistrust(rest)
 			if err != nil {
 				return nil, &ParseError{Line: p.line, Err: err}
 			}
@@ -176,58 +167,40 @@ func (t *caText) readHead(line string) {
 	}
 }
 
-// parseDistrust reads a Distrust-After line. One that cannot be understood is an
-// error: to ignore it would be to trust more than the text asks for.
-func parseDistrust(line string) (sum [sha256.Size]byte, date time.Time, err error) {
-	fields := strings.Fields(strings.TrimPrefix(line, strings.TrimSpace(distrustAfter)))
+// validDistrust reports whether a date of distrust can be written and read back:
+// RFC 3339 has years of four digits, and time zones that lead out of them.
+func validDistrust(date time.Time) bool { return date.Unix() >= 0 && date.UTC().Year() <= 9999 }
+
+// cutDistrust returns what follows the words of a Distrust-After line. Whoever
+// edits a list may change its blanks, its case and the number of its signs, and
+// must not lose the date by that.
+func cutDistrust(comment string) (rest string, ok bool) {
+	word := strings.Trim(distrustAfter, "#: ")
+	text := strings.TrimLeft(comment, "# \t")
+	if len(text) < len(word) || !strings.EqualFold(text[:len(word)], word) {
+		return "", false
+	}
+	return strings.TrimLeft(text[len(word):], ": \t"), true
+}
+
+// parseDistrust reads the rest of a Distrust-After line. One that cannot be
+// understood is an error: to ignore it would be to trust more than the text asks for.
+func parseDistrust(text string) (sum [sha256.Size]byte, date time.Time, err error) {
+	fields := strings.Fields(text)
 	if len(fields) == 2 && len(fields[1]) == hex.EncodedLen(len(sum)) {
 		_, err = hex.Decode(sum[:], []byte(fields[1]))
 		if err == nil {
 			date, err = time.Parse(time.RFC3339, fields[0])
 		}
-		if err == nil && date.Unix() >= 0 {
+		if err == nil && validDistrust(date) {
 			return sum, date.UTC().Truncate(time.Second), nil
 		}
 	}
-	return sum, date, errors.New("a Distrust-After line wants a time such as 2026-04-15T23:59:59Z and the SHA-256 of the certificate in 64 hexadecimal digits")
+	return sum, date, fmt.Errorf("%w: a Distrust-After line wants a time such as 2026-04-15T23:59:59Z and the SHA-256 of the certificate in 64 hexadecimal digits", ErrMalformed)
 }
 
-// printable returns foreign text for one line: whatever a terminal or a reader of
-// lines could take for something else is escaped.
-func printable(s string) string {
-	if strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }) < 0 {
-		return s
-	}
-	var b strings.Builder
-	for i, r := range s {
-		switch {
-		case r == utf8.RuneError:
-			if _, size := utf8.DecodeRuneInString(s[i:]); size == 1 {
-				fmt.Fprintf(&b, `\x%02x`, s[i])
-			} else {
-				b.WriteRune(r)
-			}
-		case unicode.IsPrint(r):
-			b.WriteRune(r)
-		default:
-			quoted := strconv.QuoteRuneToASCII(r)
-			b.WriteString(quoted[1 : len(quoted)-1])
-		}
-	}
-	return b.String()
-}
-
-// commentText is printable of bounded length, cut between two characters.
-func commentText(s string) string {
-	if len(s) > maxCommentText {
-		cut := maxCommentText
-		for cut > 0 && !utf8.RuneStart(s[cut]) {
-			cut--
-		}
-		s = s[:cut] + "..."
-	}
-	return printable(s)
-}
+// commentText returns foreign text for a comment.
+func commentText(s string) string { return printable(clipTo(s, maxCommentText)) }
 
 func serialText(cert *x509.Certificate) string {
 	if cert.SerialNumber == nil {

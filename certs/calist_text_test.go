@@ -35,9 +35,9 @@ func (trustEndless) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestExportEditImport is the chapter's procedure: export a list to a .txt file,
+// TestChapterExportEditImport is the chapter's procedure: export a list to a .txt file,
 // delete an authority in an editor, import the rest.
-func TestExportEditImport(t *testing.T) {
+func TestChapterExportEditImport(t *testing.T) {
 	a, b, c := trustRoot("A"), trustRoot("B"), trustRoot("C")
 	store := openTrust(t, TrustOptions{})
 	trustImport(t, store, distrustLine(b.Cert, trustDays(-7))+trustPEM(a.Cert, b.Cert, c.Cert))
@@ -59,7 +59,7 @@ func TestExportEditImport(t *testing.T) {
 	require.Equal(t, text, trustExport(t, again, CustomCAs), "reads back to the same")
 	require.Equal(t, store.VersionInfo(CustomCAs), again.VersionInfo(CustomCAs))
 
-	block := func(cert *x509.Certificate) string { return string(certificatePEM(cert)) }
+	block := func(cert *x509.Certificate) string { return string(appendCertificatePEM(nil, cert)) }
 	edited := func(edit func(string) string, want ...*testpki.Authority) *TrustStore {
 		t.Helper()
 		changed := edit(text)
@@ -122,6 +122,9 @@ func TestDistrustLines(t *testing.T) {
 		"below the block":    trustPEM(root.Cert) + "# Distrust-After: soon",
 		"behind a lone CR":   "# x\r# Distrust-After: soon",
 		"carriage at an end": "# Distrust-After: soon\r",
+		"in small letters":   "# distrust-after: soon",
+		"without its colon":  "# Distrust-After soon",
+		"beyond 9999 in UTC": "# Distrust-After: 9999-12-31T23:59:59-01:00 " + digest,
 	} {
 		_, err := store.Import(strings.NewReader(line+"\n"+trustPEM(root.Cert)), CAImportOptions{Lenient: true})
 		var parse *ParseError
@@ -137,6 +140,9 @@ func TestDistrustLines(t *testing.T) {
 		"capitals":         {strings.ToUpper(digest) + "\n# Distrust-After: 2026-03-01T12:00:00Z " + strings.ToUpper(digest) + "\n" + trustPEM(root.Cert), trustNoon},
 		"other zone":       {"# Distrust-After: 2026-03-01T13:00:00+01:00 " + digest + "\n" + trustPEM(root.Cert), trustNoon},
 		"no blank":         {"# Distrust-After:2026-03-01T12:00:00Z " + digest + "\n" + trustPEM(root.Cert), trustNoon},
+		"no first blank":   {"#Distrust-After: 2026-03-01T12:00:00Z " + digest + "\n" + trustPEM(root.Cert), trustNoon},
+		"another case":     {"## distrust-after :\t2026-03-01T12:00:00Z " + digest + "\n" + trustPEM(root.Cert), trustNoon},
+		"the last second":  {"# Distrust-After: 9999-12-31T22:59:59-01:00 " + digest + "\n" + trustPEM(root.Cert), time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)},
 		"the earlier wins": {distrustLine(root.Cert, trustNoon) + distrustLine(root.Cert, trustDays(1)) + trustPEM(root.Cert), trustNoon},
 		"later, earlier":   {distrustLine(root.Cert, trustDays(1)) + distrustLine(root.Cert, trustNoon) + trustPEM(root.Cert), trustNoon},
 		"somebody else's":  {distrustLine(trustRoot("Other").Cert, trustNoon) + trustPEM(root.Cert), time.Time{}},
@@ -234,21 +240,6 @@ func TestListBeyondItsText(t *testing.T) {
 	require.ErrorIs(t, err, ErrTooLarge)
 	require.Zero(t, storage.writes)
 	require.Empty(t, trustListed(t, store, CustomCAs))
-}
-
-func TestPrintable(t *testing.T) {
-	for in, want := range map[string]string{
-		"CN=Főtanúsítvány": "CN=Főtanúsítvány",
-		"":                 "",
-		"a\nb\rc\td":       `a\nb\rc\td`,
-		"a\xffb":           `a\xffb`,
-		"\ufffd":           "\ufffd",
-		"\u202e":           `\u202e`,
-		"\U000e0001":       `\U000e0001`,
-		"\x00":             `\x00`,
-	} {
-		require.Equal(t, want, printable(in), "%q", in)
-	}
 }
 
 // FuzzImportCAList: whatever is imported, its export is a fixed point: it reads

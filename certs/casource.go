@@ -3,7 +3,7 @@ package certs
 import (
 	"crypto/x509"
 	"fmt"
-	"os"
+	"strconv"
 	"time"
 )
 
@@ -46,12 +46,12 @@ func loadRoots(source RootSource) (*caList, int, error) {
 	}
 	entries := make([]caEntry, len(given.Roots))
 	for i, root := range given.Roots {
-		if date := root.DistrustAfter; !date.IsZero() && (date.Unix() < 0 || date.Year() > 9999) {
+		if date := root.DistrustAfter; !date.IsZero() && !validDistrust(date) {
 			return nil, 0, fmt.Errorf("certs: %s: root %d: %w: the date of distrust is outside of 1970 to 9999", given.Source, i, ErrMalformed)
 		}
 		entries[i], err = ownEntry(root.Certificate, root.DistrustAfter)
 		if err != nil {
-			return nil, 0, fmt.Errorf("certs: %s: root %d: %w", given.Source, i, err)
+			return nil, 0, placed(fmt.Sprintf("%s: root %d", given.Source, i), err)
 		}
 	}
 	list, duplicates := newCAList(SystemCAs, entries)
@@ -83,18 +83,18 @@ func FileRoots(path string) RootSource { return fileRoots(path) }
 type fileRoots string
 
 func (path fileRoots) LoadRoots() (RootList, error) {
-	data, modified, err := readListFile(string(path))
+	data, info, err := readInput(string(path), MaxListInput)
 	if err != nil {
-		return RootList{}, err
+		return RootList{}, fmt.Errorf("certs: list of authorities: %w", err)
 	}
 	defer zero(data) // a key may stand in it, though it should not
 	text, err := parseCAText(data, false)
 	if err != nil {
-		return RootList{}, fmt.Errorf("%s: %w", string(path), err)
+		return RootList{}, placed(strconv.Quote(string(path)), err)
 	}
 	list := RootList{Source: string(path), Version: text.version, Updated: text.updated}
 	if list.Updated.IsZero() {
-		list.Updated = modified.UTC().Truncate(time.Second)
+		list.Updated = info.ModTime().UTC().Truncate(time.Second)
 	}
 	if list.Version == "" {
 		list.Version = list.Updated.Format(time.RFC3339)
@@ -103,27 +103,4 @@ func (path fileRoots) LoadRoots() (RootList, error) {
 		list.Roots = append(list.Roots, Root{Certificate: e.cert, DistrustAfter: e.distrustAfter})
 	}
 	return list, nil
-}
-
-// readListFile reads an ordinary file of bounded size.
-func readListFile(path string) (data []byte, modified time.Time, err error) {
-	// Looked at before it is opened, since to open a pipe waits for a writer.
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, time.Time{}, fmt.Errorf("certs: list of authorities: %w", err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, time.Time{}, fmt.Errorf("certs: list of authorities: %s: %w: not an ordinary file", path, ErrMalformed)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, time.Time{}, fmt.Errorf("certs: list of authorities: %w", err)
-	}
-	defer f.Close()
-	data, err = readAll(f, MaxListInput)
-	if err != nil {
-		zero(data)
-		return nil, time.Time{}, fmt.Errorf("certs: list of authorities: %s: %w", path, err)
-	}
-	return data, info.ModTime(), nil
 }

@@ -80,7 +80,7 @@ func hostCertificates(files, dirs []string) []*x509.Certificate {
 	var certs []*x509.Certificate
 	seen := make(map[string]bool)
 	read := func(path string) bool {
-		data, _, err := readListFile(path)
+		data, _, err := readInput(path, MaxListInput)
 		if err != nil {
 			return false
 		}

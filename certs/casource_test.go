@@ -26,8 +26,8 @@ func trustFile(t testing.TB, name, text string) string {
 	return path
 }
 
-// TestUpdateNow: the system list is replaced by that of a file, and back.
-func TestUpdateNow(t *testing.T) {
+// TestChapterUpdateNow: the system list is replaced by that of a file, and back.
+func TestChapterUpdateNow(t *testing.T) {
 	a, b, c, d := trustRoot("A"), trustRoot("B"), trustRoot("C"), trustRoot("D")
 	leaf := a.Leaf([]string{"a.example"}, trustValid(-1, 1))
 	store := openTrust(t, TrustOptions{System: trustSourceOf(a, b, c)})
@@ -119,6 +119,8 @@ func TestListsThatCannotBeListed(t *testing.T) {
 	_, err = store.VerifyChain(leaf.Chain(), trustServer)
 	require.ErrorAs(t, err, &constraint)
 	requireTrusted(t, store, b.Leaf(nil, trustValid(-1, 1)), "custom")
+	require.False(t, store.Anchored(a.Leaf(nil, trustValid(-1, 1)).Cert), "issued after the date of distrust")
+	require.True(t, store.Anchored(a.Leaf(nil, trustValid(-9, 1)).Cert), "issued before it")
 	generation := store.Generation()
 	require.NoError(t, store.Enable(SystemCAs, false))
 	require.NotEqual(t, generation, store.Generation())
@@ -128,8 +130,8 @@ func TestListsThatCannotBeListed(t *testing.T) {
 	require.True(t, store.Snapshot().Pool().Equal(testpki.Pool(b)))
 }
 
-// TestBundleVersionAndLastUpdate of every kind of list.
-func TestBundleVersionAndLastUpdate(t *testing.T) {
+// TestChapterBundleVersionAndLastUpdate of every kind of list.
+func TestChapterBundleVersionAndLastUpdate(t *testing.T) {
 	a, b := trustRoot("A"), trustRoot("B")
 	modified := time.Date(2025, 7, 1, 8, 0, 0, 0, time.UTC)
 	for _, tc := range []struct {

@@ -3,6 +3,7 @@ package certs
 import (
 	"bytes"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/asn1"
 	"fmt"
@@ -51,14 +52,13 @@ type CheckOptions struct {
 // Check appends to dst what is wrong or noteworthy about a chain, leaf first, or
 // with ProfileCAList about each certificate of a list. Findings are advice: they
 // block nothing, and no finding does not mean that a certificate is trusted. Where
-// nothing is found, nothing is allocated.
+// nothing is found, nothing is allocated. Of many names that are wrong only the first
+// few get a finding of their own.
 //
 // Of the codes about chains, chain-expired and issuer-not-listed are found here.
 // Arrange, which sees what the input lacks and has in excess, has the others.
 func Check(dst []Finding, chain []*x509.Certificate, o CheckOptions) []Finding {
-	if o.Now.IsZero() {
-		o.Now = time.Now()
-	}
+	o.Now = wholeSecond(o.Now)
 	for i, cert := range chain {
 		c := checker{dst: dst, cert: cert}
 		switch {
@@ -100,12 +100,16 @@ func Check(dst []Finding, chain []*x509.Certificate, o CheckOptions) []Finding {
 type checker struct {
 	dst  []Finding
 	cert *x509.Certificate
+	sum  [sha256.Size]byte // once there is a finding
 }
 
 func (c *checker) add(code Code, detail string) { c.addAs(SeverityWarning, code, detail) }
 
 func (c *checker) addAs(severity Severity, code Code, detail string) {
-	c.dst = append(c.dst, Finding{Code: code, Severity: severity, Cert: fingerprint(c.cert), Detail: detail})
+	if c.sum == [sha256.Size]byte{} {
+		c.sum = fingerprint(c.cert)
+	}
+	c.dst = append(c.dst, Finding{Code: code, Severity: severity, Cert: c.sum, Detail: detail})
 }
 
 // form looks at what every certificate must be (RFC 5280 section 4.1).
@@ -121,7 +125,7 @@ func (c *checker) form() {
 	}
 	c.signature()
 	if len(c.cert.UnhandledCriticalExtensions) > 0 {
-		c.add(FindingCriticalUnknown, fmt.Sprintf("a critical extension that is not understood here: %v", c.cert.UnhandledCriticalExtensions[0]))
+		c.add(FindingCriticalUnknown, "a critical extension that is not understood here: "+clip(c.cert.UnhandledCriticalExtensions[0].String()))
 	}
 	if emptyName(c.cert.RawSubject) && !c.criticalSAN() {
 		c.add(FindingEmptySubject, "the subject is empty, and no critical SAN takes its place (RFC 5280 section 4.1.2.6)")
@@ -223,9 +227,18 @@ func (c *checker) issuerDates(o *CheckOptions) {
 	}
 }
 
+// wholeSecond returns now, or the clock's time for zero. Validity has whole seconds
+// and includes both ends (RFC 5280 section 4.1.2.5), so a fraction must not end it.
+func wholeSecond(now time.Time) time.Time {
+	if now.IsZero() {
+		now = time.Now()
+	}
+	return now.Truncate(time.Second)
+}
+
 func moment(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-func (c *checker) subject() string { return clip(c.cert.Subject.String()) }
+func (c *checker) subject() string { return clip(subjectText(c.cert)) }
 
 // authority looks at a certificate that signs others (RFC 5280 sections 4.2.1.3
 // and 4.2.1.9).
@@ -270,22 +283,39 @@ func (c *checker) extendedUse(o *CheckOptions) {
 	c.add(FindingEKU, fmt.Sprintf("the extended key usage of %q does not allow %s", c.subject(), name))
 }
 
-// names looks at the leaf's names.
+// names looks at the leaf's names. A certificate may have a hundred thousand of
+// them, so only the first few that are wrong are named, and only the first few
+// common names are looked for among the others.
 func (c *checker) names(o *CheckOptions) {
 	c.namePresent(o)
+	wrong := 0
 	for _, name := range c.cert.DNSNames {
-		if problem := sanProblem(name); problem != "" {
+		problem := sanProblem(name)
+		if problem == "" {
+			continue
+		}
+		if wrong++; wrong <= listedNames {
 			c.add(FindingSANSyntax, fmt.Sprintf("dNSName %q: %s", clip(name), problem))
 		}
 	}
-	hasCN := false
+	if wrong > listedNames {
+		c.add(FindingSANSyntax, fmt.Sprintf("and %d more dNSNames that are no host names", wrong-listedNames))
+	}
+	commons := 0
+	onlyCN := len(c.cert.DNSNames)+len(c.cert.IPAddresses) == 0
 	for cn := range commonNames(c.cert) {
-		hasCN = true
-		if len(c.cert.DNSNames) > 0 && !hasName(c.cert.DNSNames, cn) {
+		if commons++; onlyCN {
+			continue
+		}
+		if commons > listedNames {
+			c.add(FindingCNNotInSAN, fmt.Sprintf("more than %d common names; most peers look only at the dNSNames", listedNames))
+			break
+		}
+		if !hasName(c.cert.DNSNames, cn) {
 			c.add(FindingCNNotInSAN, fmt.Sprintf("the common name %q is not among the dNSNames; most peers look only there", clip(cn)))
 		}
 	}
-	if hasCN && len(c.cert.DNSNames)+len(c.cert.IPAddresses) == 0 {
+	if onlyCN && commons > 0 {
 		c.add(FindingNoSAN, "a common name only, which many peers ignore (RFC 9525 section 2)")
 	}
 	c.fqdn(o)
@@ -379,6 +409,6 @@ func checkAnchor(dst []Finding, chain []*x509.Certificate, o *CheckOptions) []Fi
 		}
 	}
 	top := checker{dst: dst, cert: chain[len(chain)-1]}
-	top.add(FindingIssuerNotListed, fmt.Sprintf("no enabled list of authorities has %q", clip(top.cert.Issuer.String())))
+	top.add(FindingIssuerNotListed, fmt.Sprintf("no enabled list of authorities has %q", clip(issuerText(top.cert))))
 	return top.dst
 }

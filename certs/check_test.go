@@ -10,6 +10,8 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"errors"
+	"fmt"
 	"math/big"
 	"net"
 	"testing"
@@ -84,6 +86,7 @@ func TestCheckLeaf(t *testing.T) {
 		{"RSA with exponent 3", withPublicKey(t, root, &rsa.PublicKey{N: checkRSA2048.Public().(*rsa.PublicKey).N, E: 3}), CheckOptions{}, []Code{FindingBadKey}},
 		{"expired", leaf(), CheckOptions{Now: now.AddDate(1, 0, 0)}, []Code{FindingExpired}},
 		{"not yet valid", leaf(), CheckOptions{Now: now.AddDate(-1, 0, 0)}, []Code{FindingNotYetValid}},
+		{"the last second belongs to it as a whole", leaf(testpki.Valid(now.Truncate(time.Second), now.Truncate(time.Second))), CheckOptions{Now: now.Truncate(time.Second).Add(time.Second - 1)}, nil},
 		{"both ends belong to the validity", leaf(testpki.Valid(now.Truncate(time.Second), now.Truncate(time.Second))), CheckOptions{Now: now.Truncate(time.Second)}, nil},
 		{"eleven years", leaf(testpki.Valid(now, now.AddDate(11, 0, 0))), CheckOptions{}, []Code{FindingLongLived}},
 		{"ten years", leaf(testpki.Valid(now.Truncate(time.Second), now.Truncate(time.Second).AddDate(10, 0, 0))), CheckOptions{Now: now.Add(time.Hour)}, nil},
@@ -91,7 +94,7 @@ func TestCheckLeaf(t *testing.T) {
 		{"no name in an empty subject", root.Leaf(nil).Cert, CheckOptions{}, []Code{FindingEmptySubject, FindingNameAbsent}},
 		{"empty subject, critical SAN", leaf(testpki.CommonName("")), CheckOptions{}, nil},
 		{"CN only", root.Leaf(nil, testpki.CommonName("mx.example.com")).Cert, CheckOptions{}, []Code{FindingNoSAN}},
-		{"CN and an address", root.Leaf(nil, testpki.CommonName("mx.example.com"), checkTemplate(func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv4(192, 0, 2, 1)} })).Cert, CheckOptions{}, nil},
+		{"CN and an address", root.Leaf(nil, testpki.CommonName("mx.example.com"), checkTemplate(func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv4(192, 0, 2, 1)} })).Cert, CheckOptions{}, []Code{FindingCNNotInSAN}},
 		{"CN not in the SAN", leaf(testpki.CommonName("other.example.com")), CheckOptions{}, []Code{FindingCNNotInSAN}},
 		{"CN in the SAN in other letters", leaf(testpki.CommonName("MX.Example.Com")), CheckOptions{}, nil},
 		{"underscore", named("a_b.example.com"), CheckOptions{}, []Code{FindingSANSyntax}},
@@ -186,14 +189,35 @@ func TestCheckCAList(t *testing.T) {
 	}
 }
 
-// Of a peer only the three of the chapter are reported, and fqdn if asked.
-func TestCheckPeer(t *testing.T) {
+// TestChapterPeerValidation: of a peer the signature algorithm, the version and the
+// presence of a name are reported, FQDN validation if asked, and nothing else.
+func TestChapterPeerValidation(t *testing.T) {
 	bad := testpki.SelfSigned([]string{"a_b"}, testpki.Key(checkRSA1024), testpki.CommonName("x")).Cert
 	peer := CheckOptions{Profile: ProfilePeer, Now: time.Now().AddDate(20, 0, 0), Anchored: func(*x509.Certificate) bool { return false }}
 	require.Empty(t, Check(nil, []*x509.Certificate{bad}, peer))
 	peer.FQDN = true
 	require.Equal(t, []Code{FindingFQDN}, codes(Check(nil, []*x509.Certificate{bad}, peer)))
-	peer.Name, peer.FQDN = "mx.example.com", false
+	peer.FQDN = false
+	oidSHA256RSA, oidSHA1RSA := []byte{0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 11}, []byte{0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 5}
+	rsaLeaf := testpki.NewRoot("RSA Root", testpki.Key(checkRSA2048)).Leaf([]string{"mx.example.com"}).Cert
+	sha1 := patched(t, rsaLeaf, oidSHA256RSA, oidSHA1RSA)
+	two := patched(t, rsaLeaf, []byte{0xa0, 3, 2, 1, 2}, []byte{0xa0, 3, 2, 1, 1})
+	nameless := testpki.NewRoot("Root").Leaf(nil).Cert
+	for _, tc := range []struct {
+		why   string
+		chain []*x509.Certificate
+		want  []Code
+	}{
+		{"signature algorithm", []*x509.Certificate{sha1}, []Code{FindingSigWeak}},
+		{"and of an issuer", []*x509.Certificate{rsaLeaf, sha1}, []Code{FindingSigWeak}},
+		{"version", []*x509.Certificate{two}, []Code{FindingNotV3}},
+		{"and of an issuer", []*x509.Certificate{rsaLeaf, two}, []Code{FindingNotV3}},
+		{"name", []*x509.Certificate{nameless}, []Code{FindingNameAbsent}},
+		{"an issuer needs none", []*x509.Certificate{rsaLeaf, nameless}, nil},
+	} {
+		require.Equal(t, tc.want, codes(Check(nil, tc.chain, peer)), tc.why)
+	}
+	peer.Name = "mx.example.com"
 	require.Equal(t, []Code{FindingNameAbsent}, codes(Check(nil, []*x509.Certificate{bad, bad}, peer)), "of the leaf only")
 }
 
@@ -239,4 +263,34 @@ func BenchmarkCheck(b *testing.B) {
 			b.Fatal("findings")
 		}
 	}
+}
+
+// TestCheckManyNames: what a certificate of a stranger costs grows with its length
+// and no faster, and what is found does not fill a page.
+func TestCheckManyNames(t *testing.T) {
+	const names = 30_000
+	dns := make([]string, names)
+	var subject pkix.RDNSequence
+	for i := range dns {
+		dns[i] = fmt.Sprintf("_%d", i)
+		subject = append(subject, pkix.RelativeDistinguishedNameSET{{Type: asn1.ObjectIdentifier{2, 5, 4, 3}, Value: fmt.Sprint(i)}})
+	}
+	cert := testpki.SelfSigned(nil, testpki.Template(func(c *x509.Certificate) {
+		c.DNSNames, c.RawSubject = dns, must(asn1.Marshal(subject))
+	})).Cert
+	for profile, limit := range map[Profile]int{ProfileImport: 2*listedNames + 10, ProfileCAList: 10, ProfilePeer: 10} {
+		findings := Check(nil, []*x509.Certificate{cert, cert}, CheckOptions{Profile: profile, FQDN: true, Name: "mx.example.com"})
+		require.Less(t, len(findings), limit)
+		for _, f := range findings {
+			require.Less(t, len(f.Detail), 3000)
+		}
+	}
+	failed, ok := errors.AsType[*FQDNError](CheckCertificateFQDN(cert))
+	require.True(t, ok)
+	require.Len(t, failed.Names, maxFQDNFailures)
+	require.Contains(t, failed.Error(), fmt.Sprintf("and %d more", maxFQDNFailures-listedNames))
+	require.Equal(t, fmt.Sprintf("(a name of %d octets)", len(cert.RawSubject)), subjectText(cert))
+	_, _, err := Arrange(cert.PublicKey, []*x509.Certificate{cert, cert}, ArrangeOptions{})
+	require.NoError(t, err)
+	require.Less(t, len((&ConstraintError{Root: cert}).Error()), 200)
 }

@@ -4,12 +4,9 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/asn1"
 	"fmt"
 	"io"
 )
-
-var oidSubjectAltName = asn1.ObjectIdentifier{2, 5, 29, 17}
 
 // CertificateRequest returns a request (PKCS #10, RFC 2986) in PEM for the key
 // of a certificate: its subject in its order and its SANs as they are, signed with
@@ -32,7 +29,7 @@ func CertificateRequest(key PrivateKey, from *x509.Certificate, rand io.Reader) 
 		SignatureAlgorithm: requestAlgorithm(key, from),
 	}
 	for _, extension := range from.Extensions {
-		if extension.Id.Equal(oidSubjectAltName) {
+		if isSAN(extension.Id) {
 			template.ExtraExtensions = []pkix.Extension{extension}
 		}
 	}

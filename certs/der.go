@@ -19,6 +19,7 @@ const (
 const (
 	hintPKCS7PEM = "openssl pkcs7 -in bundle.p7b -print_certs -out bundle.pem"
 	hintPKCS7DER = "openssl pkcs7 -inform DER -in bundle.p7b -print_certs -out bundle.pem"
+	hintCMS      = "openssl cms -cmsout -inform PEM -in bundle.cms -outform DER -out bundle.p7b, then " + hintPKCS7DER
 	hintKeystore = "keytool -importkeystore -srckeystore a.jks -destkeystore b.p12 -deststoretype PKCS12"
 )
 
@@ -204,14 +205,14 @@ func parseCertificate(der []byte) (*x509.Certificate, error) {
 	if err != nil {
 		switch kind := kindOfDER(der); {
 		case kind == derCertificate:
-			return nil, &UnsupportedError{What: fmt.Sprintf("this certificate (%v)", err)}
+			return nil, &UnsupportedError{What: fmt.Sprintf("this certificate (%s)", clip(err.Error()))}
 		case kind != derUnknown:
 			return nil, fmt.Errorf("%w: no certificate, but %s", ErrMalformed, kind)
 		}
 		return nil, fmt.Errorf("%w: no certificate", ErrMalformed)
 	}
 	if problem := unsupportedPublicKey(cert.PublicKey); problem != "" {
-		return nil, &UnsupportedError{What: "a certificate with " + problem, OID: publicKeyOID(cert)}
+		return nil, &UnsupportedError{What: "a certificate with " + problem, OID: clip(publicKeyOID(cert))}
 	}
 	return cert, nil
 }
@@ -255,11 +256,8 @@ func (k derKind) String() string {
 // cannot be found.
 func publicKeyOID(cert *x509.Certificate) string {
 	var info struct {
-		Algorithm struct {
-			OID        asn1.ObjectIdentifier
-			Parameters asn1.RawValue `asn1:"optional"`
-		}
-		Key asn1.BitString
+		Algorithm algorithm
+		Key       asn1.BitString
 	}
 	if _, err := asn1.Unmarshal(cert.RawSubjectPublicKeyInfo, &info); err != nil {
 		return ""

@@ -39,7 +39,7 @@
 // # Keys
 //
 // A [PrivateKey] signs and cannot be printed, whatever the verb or the encoder.
-// RSA from 1,024 bits, ECDSA on P-256, P-384 and P-521, and Ed25519 are read; what
+// RSA from 1,024 to 16,384 bits, ECDSA on P-256, P-384 and P-521, and Ed25519 are read; what
 // Go cannot use is an [UnsupportedError] with the command that converts it, where
 // there is one.
 //

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/smtpsec/smtpsec/internal/hostname"
 )
 
 // What the functions of this package say when they refuse. Match them with
@@ -59,12 +61,26 @@ func (e *ParseError) Error() string {
 		}
 		b.WriteString(": ")
 	}
-	b.WriteString(strings.TrimPrefix(e.Err.Error(), "certs: "))
+	b.WriteString(withoutPrefix(e.Err))
 	return b.String()
 }
 
 // Unwrap returns what is wrong.
 func (e *ParseError) Unwrap() error { return e.Err }
+
+// placedError is an error of this package with the place that it is about.
+type placedError struct {
+	place string
+	err   error
+}
+
+func placed(place string, err error) error { return &placedError{place, err} }
+
+func (e *placedError) Error() string { return "certs: " + e.place + ": " + withoutPrefix(e.err) }
+
+func (e *placedError) Unwrap() error { return e.err }
+
+func withoutPrefix(err error) string { return strings.TrimPrefix(fmt.Sprint(err), "certs: ") }
 
 // FieldError says which field of a Form cannot be used, and why.
 type FieldError struct {
@@ -83,6 +99,14 @@ type FQDNError struct {
 	Names []FQDNFailure // empty: the certificate has no name at all
 }
 
+// nameProblem leaves out the name, which stands in the text around it already.
+func nameProblem(err error) string {
+	if e, ok := errors.AsType[*hostname.Error](err); ok {
+		return e.Problem
+	}
+	return fmt.Sprint(err)
+}
+
 // FQDNFailure is one name that FQDN validation refuses.
 type FQDNFailure struct {
 	Field string // "CN" or "dNSName"
@@ -91,14 +115,18 @@ type FQDNFailure struct {
 	Err   error
 }
 
-// Error lists every name with its field and rule.
+// Error lists the first few names with their fields and rules.
 func (e *FQDNError) Error() string {
 	if len(e.Names) == 0 {
 		return "certs: no name to validate: neither a common name nor a dNSName"
 	}
-	parts := make([]string, len(e.Names))
+	var parts []string
 	for i, f := range e.Names {
-		parts[i] = fmt.Sprintf("%s %q (rule %d): %v", f.Field, clip(f.Name), f.Rule, f.Err)
+		if i == listedNames {
+			parts = append(parts, fmt.Sprintf("and %d more", len(e.Names)-i))
+			break
+		}
+		parts = append(parts, fmt.Sprintf("%s %q (rule %d): %s", f.Field, clip(f.Name), f.Rule, nameProblem(f.Err)))
 	}
 	return "certs: not fully qualified: " + strings.Join(parts, "; ")
 }
@@ -132,8 +160,12 @@ type ConstraintError struct {
 
 // Error returns the root and the date.
 func (e *ConstraintError) Error() string {
+	subject := ""
+	if e.Root != nil {
+		subject = subjectText(e.Root)
+	}
 	return fmt.Sprintf("certs: root %q is not trusted for certificates issued after %s",
-		e.Root.Subject.String(), e.Cutoff.UTC().Format(time.DateOnly))
+		subject, e.Cutoff.UTC().Format(time.DateOnly))
 }
 
 // TooEarlyError says that resolvers may still hold TLSA records without the next
@@ -148,14 +180,4 @@ func (e *TooEarlyError) Error() string {
 		return "certs: too early: it was not confirmed that the TLSA records are published"
 	}
 	return "certs: too early: old TLSA records may be cached until " + e.Until.UTC().Format(time.RFC3339)
-}
-
-// clipped is how much of a foreign value an error text repeats.
-const clipped = 128
-
-func clip(s string) string {
-	if len(s) <= clipped {
-		return s
-	}
-	return s[:clipped] + "..."
 }

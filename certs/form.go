@@ -120,7 +120,7 @@ func (s *subject) setNames(f Form) error {
 		}
 		ascii, err := presentedName(name)
 		if err != nil {
-			return &FieldError{Field: field, Value: name, Problem: err.Error()}
+			return &FieldError{Field: field, Value: name, Problem: nameProblem(err)}
 		}
 		if i == 0 && f.FQDN {
 			if err := CheckFQDN(ascii); err != nil {
@@ -156,8 +156,7 @@ func presentedName(name string) (string, error) {
 // setSubject builds the name in the order of the form. RFC 5280 appendix A.1 has
 // the types; asn1 chooses PrintableString where it can and UTF8String elsewhere.
 func (s *subject) setSubject(f Form) error {
-	country := strings.ToUpper(f.Country)
-	if f.Country != "" && (len(country) != 2 || !isLetter(country[0]) || !isLetter(country[1])) {
+	if c := f.Country; c != "" && (len(c) != 2 || !isLetter(c[0]) || !isLetter(c[1])) {
 		return &FieldError{Field: "Country", Value: f.Country, Problem: "exactly two ASCII letters are needed (ISO 3166-1), US for example"}
 	}
 	cn := s.names[0]
@@ -174,7 +173,7 @@ func (s *subject) setSubject(f Form) error {
 		{"OrganizationalUnit", f.OrganizationalUnit, maxOrganization, 11},
 		{"Locality", f.Locality, maxPlace, 7},
 		{"Province", f.Province, maxPlace, 8},
-		{"Country", country, 2, 6},
+		{"Country", strings.ToUpper(f.Country), 2, 6},
 	} {
 		switch {
 		case a.value == "":
@@ -191,7 +190,7 @@ func (s *subject) setSubject(f Form) error {
 	return nil
 }
 
-func isLetter(c byte) bool { return 'A' <= c && c <= 'Z' }
+func isLetter(c byte) bool { return 'A' <= c&^0x20 && c&^0x20 <= 'Z' }
 
 func (s *subject) setAlgorithm(f Form) error {
 	switch f.Algorithm {

@@ -26,24 +26,31 @@ func CheckFQDN(name string) error {
 	return nil
 }
 
+// maxFQDNFailures bounds what is listed of a certificate that a stranger wrote.
+const maxFQDNFailures = 1000
+
 // CheckCertificateFQDN returns nil if the certificate has a common name or a
-// dNSName, and every one of them passes CheckFQDN. Else the *FQDNError lists all
-// that do not; the list is empty if there is no name at all. It does not allocate
-// for a certificate that passes.
+// dNSName, and every one of them passes CheckFQDN. Else the *FQDNError lists those
+// that do not, a thousand at the most; the list is empty if there is no name at all.
+// It does not allocate for a certificate that passes.
 func CheckCertificateFQDN(cert *x509.Certificate) error {
 	if fqdnPasses(cert) {
 		return nil
 	}
 	failed := &FQDNError{}
-	for cn := range commonNames(cert) {
-		if err := hostname.CheckFQDN(cn); err != nil {
-			failed.Names = append(failed.Names, fqdnFailure("CN", cn, err))
+	check := func(field, name string) {
+		if len(failed.Names) == maxFQDNFailures {
+			return
+		}
+		if err := hostname.CheckFQDN(name); err != nil {
+			failed.Names = append(failed.Names, fqdnFailure(field, name, err))
 		}
 	}
+	for cn := range commonNames(cert) {
+		check("CN", cn)
+	}
 	for _, name := range cert.DNSNames {
-		if err := hostname.CheckFQDN(name); err != nil {
-			failed.Names = append(failed.Names, fqdnFailure("dNSName", name, err))
-		}
+		check("dNSName", name)
 	}
 	return failed
 }

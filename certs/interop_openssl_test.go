@@ -286,6 +286,18 @@ func TestOpenSSLUnsupported(t *testing.T) {
 			require.NoError(t, err, tc.why)
 		}
 	}
+	// The label CMS needs two steps.
+	openssl(t, dir, "crl2pkcs7", "-nocrl", "-certfile", "cert.pem", "-out", "bundle.p7b")
+	bundle, err := os.ReadFile(filepath.Join(dir, "bundle.p7b"))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "bundle.cms"), bytes.ReplaceAll(bundle, []byte("PKCS7"), []byte("CMS")), 0o600))
+	_, err = ReadFile(filepath.Join(dir, "bundle.cms"), ReadOptions{})
+	require.ErrorContains(t, err, hintCMS)
+	for step := range strings.SplitSeq(hintCMS, ", then ") {
+		openssl(t, dir, strings.Fields(step)[1:]...)
+	}
+	_, err = ReadFile(filepath.Join(dir, "bundle.pem"), ReadOptions{})
+	require.NoError(t, err)
 	// `ecparam -genkey` writes EC PARAMETERS in front of the key.
 	openssl(t, dir, "ecparam", "-name", "prime256v1", "-genkey", "-out", "ec.pem")
 	m, err := ReadFile(filepath.Join(dir, "ec.pem"), ReadOptions{})

@@ -60,6 +60,9 @@ func parseKey(label string, der []byte) (PrivateKey, error) {
 	case labelPKCS8:
 		return parsePKCS8(der)
 	case labelPKCS1:
+		if err := rsaKeyOctets(der); err != nil {
+			return PrivateKey{}, err
+		}
 		key, err := x509.ParsePKCS1PrivateKey(der)
 		if err != nil {
 			return PrivateKey{}, notThatKey(der, derPKCS1, "an RSA key (PKCS #1)")
@@ -82,7 +85,11 @@ func parsePKCS8(der []byte) (PrivateKey, error) {
 		if err := supportedCurve(outer.Algorithm.Parameters.FullBytes); err != nil {
 			return PrivateKey{}, err
 		}
-	case oidRSA, oidEd25519:
+	case oidRSA:
+		if err := rsaKeyOctets(outer.Key); err != nil {
+			return PrivateKey{}, err
+		}
+	case oidEd25519:
 	default:
 		return PrivateKey{}, unsupportedKey(oid, "a private key of an unknown algorithm")
 	}
@@ -98,6 +105,16 @@ func parsePKCS8(der []byte) (PrivateKey, error) {
 		return PrivateKey{}, unsupportedKey(oid, "a private key that cannot sign")
 	}
 	return NewPrivateKey(signer)
+}
+
+// rsaKeyOctets refuses RSA keys that crypto/x509 would look at for too long. A key
+// of MaxRSABits has a modulus, an exponent of the same length, and five numbers of
+// half of it (RFC 8017 appendix A.1.2).
+func rsaKeyOctets(pkcs1 []byte) error {
+	if len(pkcs1) > 5*MaxRSABits/8 {
+		return &UnsupportedError{What: fmt.Sprintf("an RSA key of %d octets (up to %d bits are read)", len(pkcs1), MaxRSABits)}
+	}
+	return nil
 }
 
 func parseSEC1(der []byte) (PrivateKey, error) {
@@ -142,7 +159,7 @@ func unsupportedKey(oid, otherwise string) error {
 	if name, known := keyNames[oid]; known {
 		otherwise = name
 	}
-	return &UnsupportedError{What: otherwise, OID: oid}
+	return &UnsupportedError{What: otherwise, OID: clip(oid)}
 }
 
 // notThatKey says what stands in the place of a key, as far as it can be seen.
@@ -158,10 +175,7 @@ func notThatKey(der []byte, want derKind, what string) error {
 func unsupportedPublicKey(pub crypto.PublicKey) string {
 	switch k := pub.(type) {
 	case *rsa.PublicKey:
-		if n := k.N.BitLen(); n < MinRSABits {
-			return fmt.Sprintf("an RSA key of %d bits (at least %d are needed)", n, MinRSABits)
-		}
-		return ""
+		return rsaSize(k.N.BitLen())
 	case *ecdsa.PublicKey:
 		switch k.Curve {
 		case elliptic.P256(), elliptic.P384(), elliptic.P521():

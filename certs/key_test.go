@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/asn1"
 	"errors"
@@ -97,7 +98,7 @@ func TestReadKeyUnsupported(t *testing.T) {
 	_, err = ReadKey(small, nil)
 	var unsupported *UnsupportedError
 	require.ErrorAs(t, err, &unsupported)
-	require.ErrorContains(t, err, "at least 1024")
+	require.ErrorContains(t, err, "from 1024 to 16384")
 }
 
 // pkcs1Of makes an RSA key of two primes, of whatever size.
@@ -201,4 +202,37 @@ func FuzzReadKey(f *testing.F) {
 		require.True(t, publicEqual(key.Public(), back.Public()))
 		require.Empty(t, unsupportedPublicKey(key.Public()))
 	})
+}
+
+// TestHugeRSAKeys: in a key of a megabyte one signature check takes hours, and an
+// input may have a megabyte.
+func TestHugeRSAKeys(t *testing.T) {
+	for _, tc := range []struct {
+		bits uint
+		ok   bool
+	}{{MaxRSABits, true}, {MaxRSABits + 1, false}, {4 << 20, false}} {
+		n := new(big.Int).Lsh(big.NewInt(1), tc.bits-1)
+		n.SetBit(n, 0, 1)
+		cert := withPublicKey(t, testpki.NewRoot("Root"), &rsa.PublicKey{N: n, E: 65537}).Raw
+		_, err := ReadBytes(cert, ReadOptions{})
+		require.Equal(t, tc.ok, err == nil, "%d bits: %v", tc.bits, err)
+		if tc.ok {
+			continue
+		}
+		pkcs1 := must(asn1.Marshal(struct {
+			Version    int
+			N          *big.Int
+			E          int
+			D, P, Q    *big.Int
+			DP, DQ, QI *big.Int
+		}{0, n, 65537, n, n, n, n, n, n}))
+		pkcs8 := must(asn1.Marshal(pkcs8Key{Algorithm: algorithm{OID: asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 1}, Parameters: asn1.NullRawValue}, Key: pkcs1}))
+		for _, der := range [][]byte{cert, pkcs1, pkcs8} {
+			_, err := ReadBytes(der, ReadOptions{})
+			var unsupported *UnsupportedError
+			require.ErrorAs(t, err, &unsupported, "%d bits", tc.bits)
+		}
+		_, err = NewPrivateKey(&rsa.PrivateKey{PublicKey: rsa.PublicKey{N: n, E: 65537}})
+		require.Error(t, err)
+	}
 }

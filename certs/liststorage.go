@@ -93,7 +93,7 @@ func readStoredList(storage ListStorage) (*caList, error) {
 		text, err = parseCAText(data, false)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("certs: stored custom list: %w", err)
+		return nil, placed("stored custom list", err)
 	}
 	list, _ = newCAList(CustomCAs, text.entries)
 	list.source, list.updated = CustomCAs.String(), text.updated

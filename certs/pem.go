@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // maxLabel bounds the label of a PEM boundary; the longest one in use has 23 octets.
@@ -33,6 +35,7 @@ type pemReader struct {
 	text   []byte // the line, without blanks at either end
 	unread bool   // the line is to be delivered again
 	base64 []byte // the current block's lines, joined
+	key    bool   // a boundary, good or bad, spoke of a private key
 }
 
 // pemBlock is what stands between two boundaries.
@@ -101,10 +104,17 @@ func (p *pemReader) comment() (is, boundary bool) {
 }
 
 // boundary says what the line is, and what is wrong with a boundary that is none.
-// A line that a person would take for a boundary is never passed over as text:
-// that would drop a block in silence.
 func (p *pemReader) boundary() (kind boundaryKind, label, problem string) {
-	t := p.text
+	kind, label, problem = boundary(p.text)
+	if kind != noBoundary && bytes.Contains(bytes.ToUpper(p.text), []byte(labelPKCS8)) {
+		p.key = true
+	}
+	return kind, label, problem
+}
+
+// boundary judges one line. What a person would take for a boundary is never passed
+// over as text: that would drop a block in silence.
+func boundary(t []byte) (kind boundaryKind, label, problem string) {
 	for _, edge := range []struct {
 		prefix []byte
 		kind   boundaryKind
@@ -145,15 +155,31 @@ func validLabel(label []byte) bool {
 }
 
 // looksLikeBoundary finds boundaries with too few hyphens, in lower case, or with
-// the dashes of a word processor.
+// the dashes of a word processor, and lets pass what is text: "- end certificate" in a
+// list of items, "--- end of the chain ---".
 func looksLikeBoundary(t []byte) bool {
-	if len(t) == 0 || len(t) > 4*maxLabel || t[0] != '-' && t[0] < 0x80 {
+	rest := bytes.TrimLeftFunc(t, isDash)
+	count := utf8.RuneCount(t[:len(t)-len(rest)])
+	if count == 0 || count == 1 && len(trimBlanks(rest)) < len(rest) {
 		return false
 	}
-	upper := bytes.ToUpper(t)
-	return (bytes.Contains(upper, []byte("BEGIN")) || bytes.Contains(upper, []byte("END"))) &&
-		(bytes.Contains(upper, []byte(labelCertificate)) || bytes.Contains(upper, []byte(labelPKCS8)))
+	words := bytes.ToUpper(trimBlanks(rest[:min(len(rest), 2*maxLabel)]))
+	label, ok := bytes.CutPrefix(words, []byte("BEGIN"))
+	if !ok {
+		label, ok = bytes.CutPrefix(words, []byte("END"))
+	}
+	if !ok {
+		return false
+	}
+	label = trimBlanks(label)
+	for _, kind := range []string{"RSA ", "EC ", "DSA ", "ENCRYPTED ", "OPENSSH ", "TRUSTED ", "X509 "} {
+		label = bytes.TrimPrefix(label, []byte(kind))
+	}
+	return bytes.HasPrefix(label, []byte(labelCertificate)) || bytes.HasPrefix(label, []byte(labelPKCS8))
 }
+
+// isDash takes octets that are not UTF-8 for the dashes of other encodings.
+func isDash(r rune) bool { return unicode.Is(unicode.Pd, r) || r == '\u2212' || r == utf8.RuneError }
 
 // block reads on from a BEGIN line to its END and decodes what is between. With
 // an error the reader stands behind the block, or in front of the next BEGIN.
@@ -162,7 +188,7 @@ func (p *pemReader) block(label string, number int) (pemBlock, error) {
 	fail := func(line int, format string, args ...any) (pemBlock, error) {
 		return b, b.fail(line, fmt.Errorf("%w: "+format, append([]any{ErrMalformed}, args...)...))
 	}
-	p.base64 = p.base64[:0]
+	p.makeRoom()
 	inHeaders := true
 	for p.advance() {
 		switch kind, name, problem := p.boundary(); {
@@ -185,6 +211,20 @@ func (p *pemReader) block(label string, number int) (pemBlock, error) {
 		p.base64 = append(p.base64, p.text...)
 	}
 	return fail(b.line, "no END")
+}
+
+// makeRoom empties base64 and makes it large enough for the block, so that it does not
+// grow: growing would leave copies of a key behind.
+func (p *pemReader) makeRoom() {
+	rest := p.data[p.pos:]
+	if n := bytes.Index(rest, dashes); n >= 0 {
+		rest = rest[:n]
+	}
+	if len(rest) > cap(p.base64) {
+		zero(p.base64[:cap(p.base64)])
+		p.base64 = make([]byte, 0, len(rest))
+	}
+	p.base64 = p.base64[:0]
 }
 
 func (p *pemReader) decode(b *pemBlock) error {
@@ -232,8 +272,10 @@ func labelError(label string) error {
 	switch label {
 	case "TRUSTED CERTIFICATE", "X509 CERTIFICATE":
 		return &UnsupportedError{What: what, Hint: "openssl x509 -in old.pem -out new.pem"}
-	case "PKCS7", "PKCS #7 SIGNED DATA", "CMS":
+	case "PKCS7", "PKCS #7 SIGNED DATA":
 		return &UnsupportedError{What: what, Hint: hintPKCS7PEM}
+	case "CMS":
+		return &UnsupportedError{What: what, Hint: hintCMS}
 	case "OPENSSH PRIVATE KEY":
 		return &UnsupportedError{What: what, Hint: "ssh-keygen -p -m PKCS8 -f key"}
 	case labelRequest, "NEW " + labelRequest:

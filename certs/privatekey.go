@@ -16,6 +16,20 @@ import (
 // crypto/tls refuses shorter ones in the handshake, with an error at the peer's end.
 const MinRSABits = 1024
 
+// MaxRSABits is the longest RSA key that this package reads, as for OpenSSL
+// (OPENSSL_RSA_MAX_MODULUS_BITS in rsa.h). The time that a signature check takes
+// grows with the square of the length, so that one certificate with a key of some
+// megabytes would keep a processor busy for hours.
+const MaxRSABits = 16384
+
+// rsaSize returns what is wrong with the length of an RSA key, "" if nothing is.
+func rsaSize(bits int) string {
+	if bits < MinRSABits || bits > MaxRSABits {
+		return fmt.Sprintf("an RSA key of %d bits (from %d to %d are read)", bits, MinRSABits, MaxRSABits)
+	}
+	return ""
+}
+
 const redacted = "[private key redacted]"
 
 // PrivateKey is a private key that cannot be printed: every way to turn it into
@@ -32,7 +46,7 @@ type hiddenKey struct {
 	signer func() crypto.Signer
 }
 
-// NewPrivateKey wraps a key: RSA from MinRSABits, ECDSA on P-256, P-384 or P-521,
+// NewPrivateKey wraps a key: RSA from MinRSABits to MaxRSABits, ECDSA on P-256, P-384 or P-521,
 // or Ed25519. Others give an *UnsupportedError.
 func NewPrivateKey(key crypto.Signer) (PrivateKey, error) {
 	switch k := key.(type) {
@@ -42,8 +56,8 @@ func NewPrivateKey(key crypto.Signer) (PrivateKey, error) {
 		if k == nil || k.N == nil {
 			return PrivateKey{}, ErrNoKey
 		}
-		if n := k.N.BitLen(); n < MinRSABits {
-			return PrivateKey{}, &UnsupportedError{What: fmt.Sprintf("an RSA key of %d bits (at least %d are needed)", n, MinRSABits)}
+		if problem := rsaSize(k.N.BitLen()); problem != "" {
+			return PrivateKey{}, &UnsupportedError{What: problem}
 		}
 	case *ecdsa.PrivateKey:
 		if k == nil || k.Curve == nil {

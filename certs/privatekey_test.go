@@ -9,8 +9,12 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -93,6 +97,22 @@ func TestErrorTexts(t *testing.T) {
 		"certs: too early: old TLSA records may be cached until 2030-01-02T03:04:05Z":       &TooEarlyError{Until: moment},
 	} {
 		require.EqualError(t, err, want)
+	}
+	// The prefix stands once, and the place in front of the line.
+	path := filepath.Join(t.TempDir(), "a.pem")
+	require.NoError(t, os.WriteFile(path, []byte("x"), 0o600))
+	_, file := ReadFile(path, ReadOptions{})
+	_, roots := FileRoots(path).LoadRoots()
+	_, stored := NewTrustStore(TrustOptions{Storage: &trustMemory{list: []byte("x")}})
+	_, device := Read(&endless{}, ReadOptions{})
+	_, source := NewTrustStore(TrustOptions{System: trustSource{list: RootList{Source: "test", Roots: []Root{{}}}}})
+	for _, err := range []error{file, roots, stored, device, source} {
+		require.Equal(t, 1, strings.Count(err.Error(), "certs: "), "%v", err)
+		require.True(t, strings.HasPrefix(err.Error(), "certs: "), "%v", err)
+	}
+	require.ErrorContains(t, file, fmt.Sprintf("%q: line 1: ", path))
+	for _, zero := range []error{&ParseError{}, &ConstraintError{}, &FQDNError{Names: make([]FQDNFailure, 1)}, &FieldError{}, &UnsupportedError{}, &TooEarlyError{}, &UpdateError{}} {
+		require.NotEmpty(t, zero.Error(), "%T", zero)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -29,7 +30,8 @@ type ReadOptions struct {
 	// Passphrase opens encrypted keys; nil means that there is none. It is not kept.
 	Passphrase []byte
 	// List reads a list of authorities: up to MaxListInput octets and
-	// MaxListCertificates certificates. A private key in it is an error.
+	// MaxListCertificates certificates. A private key in it is an error, under
+	// whatever label and however broken its boundaries are.
 	List bool
 	// Lenient, which counts only together with List, turns a bad block into
 	// the finding bad-block and goes on behind it.
@@ -58,7 +60,7 @@ func Read(r io.Reader, o ReadOptions) (*Material, error) {
 	data, err := readAll(r, limit)
 	defer zero(data)
 	if err != nil {
-		return nil, fmt.Errorf("certs: reading: %w", err)
+		return nil, fmt.Errorf("certs: %w", err)
 	}
 	return ReadBytes(data, o)
 }
@@ -66,29 +68,43 @@ func Read(r io.Reader, o ReadOptions) (*Material, error) {
 // ReadFile reads a regular file as Read does. Directories and special files, of
 // which some never end and others never begin, are refused.
 func ReadFile(path string, o ReadOptions) (*Material, error) {
-	info, err := os.Stat(path) // first: opening a named pipe waits for a writer
+	data, _, err := readInput(path, inputLimit(o))
+	defer zero(data)
 	if err != nil {
 		return nil, fmt.Errorf("certs: %w", err)
 	}
+	m, err := ReadBytes(data, o)
+	if err != nil {
+		return nil, placed(strconv.Quote(path), err)
+	}
+	return m, nil
+}
+
+// readInput reads a regular file of up to limit octets.
+func readInput(path string, limit int) (data []byte, info os.FileInfo, err error) {
+	info, err = os.Stat(path) // first: opening a named pipe waits for a writer
+	if err != nil {
+		return nil, nil, err
+	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("certs: %q is not a regular file", path)
+		return nil, nil, fmt.Errorf("%q: %w: not a regular file", path, ErrMalformed)
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("certs: %w", err)
+		return nil, nil, err
 	}
 	defer f.Close()
-	m, err := Read(f, o)
-	if err != nil {
-		return nil, fmt.Errorf("%q: %w", path, err)
+	if data, err = readAll(f, limit); err != nil {
+		zero(data)
+		return nil, nil, fmt.Errorf("%q: %w", path, err)
 	}
-	return m, nil
+	return data, info, nil
 }
 
 // ReadBytes reads an input as Read does. The result does not refer to data.
 func ReadBytes(data []byte, o ReadOptions) (*Material, error) {
 	if limit := inputLimit(o); len(data) > limit {
-		return nil, tooManyOctets(limit)
+		return nil, fmt.Errorf("certs: %w", tooManyOctets(limit))
 	}
 	m := &Material{}
 	if err := foreignFormat(data); err != nil {
@@ -151,7 +167,7 @@ func inputLimit(o ReadOptions) int {
 }
 
 func tooManyOctets(limit int) error {
-	return fmt.Errorf("certs: %w: more than %d octets", ErrTooLarge, limit)
+	return fmt.Errorf("%w: more than %d octets", ErrTooLarge, limit)
 }
 
 // readAll reads up to limit octets; more are ErrTooLarge. What it leaves behind
@@ -217,6 +233,9 @@ func (m *Material) readPEM(data []byte, o ReadOptions) error {
 			continue
 		}
 		blocks++
+		if o.List && p.key {
+			return &ParseError{Line: p.line, Block: blocks, Label: label, Err: errKeyInList}
+		}
 		var err error
 		switch kind {
 		case badBoundary:
@@ -228,9 +247,6 @@ func (m *Material) readPEM(data []byte, o ReadOptions) error {
 				return parametersAlone(parameters)
 			}
 			parameters = nil
-			if o.List && isKeyLabel(label) {
-				return &ParseError{Line: p.line, Block: blocks, Label: label, Err: errKeyInList}
-			}
 			var b pemBlock
 			if b, err = p.block(label, blocks); err == nil {
 				if label == labelECParameters && !o.List {
@@ -240,7 +256,10 @@ func (m *Material) readPEM(data []byte, o ReadOptions) error {
 			}
 		}
 		if err != nil {
-			if !o.Lenient || !o.List || errors.Is(err, ErrTooLarge) {
+			switch {
+			case o.List && p.key:
+				return &ParseError{Line: p.line, Block: blocks, Err: errKeyInList}
+			case !o.Lenient || !o.List || errors.Is(err, ErrTooLarge) || errors.Is(err, errKeyInList):
 				return err
 			}
 			if len(m.Findings) >= MaxListCertificates {
@@ -303,6 +322,10 @@ func (m *Material) addCertificate(b *pemBlock, o ReadOptions) error {
 	}
 	cert, err := parseCertificate(b.der)
 	if err != nil {
+		if o.List && kindOfDER(b.der).keyLabel() != "" { // under the wrong label
+			zero(b.der)
+			err = errKeyInList
+		}
 		return b.fail(b.line, err)
 	}
 	m.Certificates, m.Lines = append(m.Certificates, cert), append(m.Lines, b.line)

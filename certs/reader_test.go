@@ -80,6 +80,7 @@ func TestReadAccepts(t *testing.T) {
 		{"text between blocks", "Certificate:\n    Data: -- no boundary --\n" + f.certPEM + "\x00\xff junk\n" + f.rootPEM + "the end", both, nil, 0, nil},
 		{"text that begins with the digit zero, which is also the tag of DER", "0 s:CN=mx\n" + f.certPEM, one, []int{2}, 0, nil},
 		{"the words of the boundary in a sentence", "We begin certificate renewal at the end of the private key's life.\n" + f.certPEM, one, []int{2}, 0, nil},
+		{"words of a boundary in lists and headings", "- Intermediate certificate (recommended)\n- end certificate\n- End-entity certificate\n--- end of certificate chain ---\n\u2014 sender's private key: elsewhere\n" + f.certPEM + "\n---\n-\n", one, []int{6}, 0, nil},
 		{"boundary in a comment", "# -----BEGIN CERTIFICATE-----\n#-----END CERTIFICATE-----\n" + f.certPEM, one, []int{3}, 0, []Code{FindingBoundaryInComment}},
 		{"comment without boundary", "# CN=mx.example.com\n" + f.certPEM, one, []int{2}, 0, nil},
 		{"headers in a certificate", withHeaders, one, []int{1}, 0, []Code{FindingPEMHeaders}},
@@ -142,6 +143,10 @@ func TestReadRefuses(t *testing.T) {
 		{"text behind END", strings.Replace(f.certPEM, "END CERTIFICATE-----", "END CERTIFICATE-----;", 1), nl, ErrMalformed, "malformed END"},
 		{"four hyphens", f.rootPEM + strings.Replace(f.certPEM, "-----BEGIN", "----BEGIN", 1), 1 + strings.Count(f.rootPEM, "\n"), ErrMalformed, "malformed boundary"},
 		{"dashes of a word processor", strings.ReplaceAll(f.certPEM, "--", "\u2013"), 1, ErrMalformed, "malformed boundary"},
+		{"three hyphens and blanks", "--- Begin Private Key ---\n" + f.certPEM, 1, ErrMalformed, "malformed boundary"},
+		{"one hyphen", f.certPEM + "-END CERTIFICATE-\n", 1 + nl, ErrMalformed, "malformed boundary"},
+		{"dashes of Windows-1252", "\x97\x96BEGIN CERTIFICATE\x97\x96\n" + f.certPEM, 1, ErrMalformed, "malformed boundary"},
+		{"no blank", "-----BEGINRSA PRIVATE KEY-----\n" + f.certPEM, 1, ErrMalformed, "malformed boundary"},
 		{"lower case", strings.ToLower(f.certPEM), 1, ErrMalformed, "malformed boundary"},
 		{"comment inside a block", strings.Replace(f.certPEM, "-----\n", "-----\n# mine\n", 1), 2, ErrMalformed, "bad base64"},
 		{"bad base64, found by its line", string(corrupt), 3, ErrMalformed, "bad base64"},
@@ -245,13 +250,22 @@ func TestReadListRefusesKeys(t *testing.T) {
 	f := newReadFixture(t)
 	secret := strings.Split(f.keyPEM, "\n")[1]
 	for why, in := range map[string]string{
-		"PKCS #8":        f.keyPEM,
-		"SEC 1":          f.sec1PEM,
-		"behind others":  f.certPEM + f.keyPEM,
-		"without END":    f.certPEM + strings.SplitAfter(f.keyPEM, "=\n")[0],
-		"unknown kind":   block("OPENSSH PRIVATE KEY", []byte("x")),
-		"old encryption": "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----\n",
-		"DER":            string(f.pkcs8),
+		"PKCS #8":                     f.keyPEM,
+		"SEC 1":                       f.sec1PEM,
+		"behind others":               f.certPEM + f.keyPEM,
+		"without END":                 f.certPEM + strings.SplitAfter(f.keyPEM, "=\n")[0],
+		"unknown kind":                block("OPENSSH PRIVATE KEY", []byte("x")),
+		"old encryption":              "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----\n",
+		"DER":                         string(f.pkcs8),
+		"under a certificate's label": f.certPEM + block("CERTIFICATE", f.pkcs8),
+		"SEC 1 under another label":   block("CERTIFICATE", must(x509.MarshalECPrivateKey(f.key.(*ecdsa.PrivateKey)))),
+		"four hyphens":                f.certPEM + strings.Replace(f.keyPEM, "-----BEGIN", "----BEGIN", 1),
+		"in small letters":            f.certPEM + strings.ToLower(f.keyPEM),
+		"BEGIN commented out":         f.certPEM + "# " + f.keyPEM,
+		"BEGIN CERTIFICATE, END KEY":  f.certPEM + "-----BEGIN CERTIFICATE-----\n" + strings.SplitN(f.keyPEM, "\n", 2)[1],
+		"BEGIN lost":                  f.certPEM + strings.SplitN(f.keyPEM, "\n", 2)[1],
+		"text in front of its BEGIN":  f.certPEM + "key: " + f.keyPEM,
+		"behind a block without END":  strings.Replace(f.certPEM, "-----END CERTIFICATE-----\n", "", 1) + f.keyPEM,
 	} {
 		for _, lenient := range []bool{false, true} {
 			_, err := ReadBytes([]byte(in), ReadOptions{List: true, Lenient: lenient})
@@ -300,6 +314,7 @@ func TestReadFile(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []*x509.Certificate{f.cert}, m.Certificates)
 	_, err = ReadFile(dir, ReadOptions{})
+	require.ErrorIs(t, err, ErrMalformed)
 	require.ErrorContains(t, err, "not a regular file")
 	_, err = ReadFile(os.DevNull, ReadOptions{})
 	require.ErrorContains(t, err, "not a regular file")
@@ -307,7 +322,7 @@ func TestReadFile(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 	require.NoError(t, os.WriteFile(path, []byte("x"), 0o600))
 	_, err = ReadFile(path, ReadOptions{})
-	require.ErrorContains(t, err, path)
+	require.ErrorContains(t, err, fmt.Sprintf("certs: %q: line 1: ", path))
 	var parse *ParseError
 	require.ErrorAs(t, err, &parse)
 }
@@ -329,6 +344,22 @@ func TestReadZeroesItsBuffers(t *testing.T) {
 	require.ErrorContains(t, err, "torn cable")
 	_, err = Read(readerFunc(func([]byte) (int, error) { return 0, nil }), ReadOptions{})
 	require.ErrorIs(t, err, io.ErrNoProgress)
+}
+
+// Room for a block is made once: a buffer that grows leaves pieces of a key behind.
+func TestBlocksAreJoinedInPlace(t *testing.T) {
+	f := newReadFixture(t)
+	for _, in := range []string{f.certPEM, f.keyPEM, strings.TrimSuffix(f.keyPEM, "-----END PRIVATE KEY-----\n"), strings.ReplaceAll(f.certPEM, "\n", "\r\n \t")} {
+		p := &pemReader{data: []byte(in)}
+		require.True(t, p.advance())
+		_, label, _ := p.boundary()
+		want := len(in) - p.pos
+		if end := strings.Index(in[p.pos:], "-----"); end >= 0 {
+			want = end
+		}
+		_, _ = p.block(label, 1)
+		require.Equal(t, want, cap(p.base64))
+	}
 }
 
 type readerFunc func([]byte) (int, error)

@@ -162,24 +162,3 @@ func sortedNames(cert *x509.Certificate) []string {
 	slices.Sort(names)
 	return slices.Compact(names)
 }
-
-// listedNames is how many names a finding repeats.
-const listedNames = 10
-
-func nameList(names []string) string {
-	var b strings.Builder
-	for i, name := range names {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		if i == listedNames {
-			fmt.Fprintf(&b, "and %d more", len(names)-i)
-			break
-		}
-		fmt.Fprintf(&b, "%q", clip(name))
-	}
-	if len(names) == 0 {
-		return "none"
-	}
-	return b.String()
-}

@@ -156,13 +156,13 @@ func (s *Snapshot) Anchored(cert *x509.Certificate) bool {
 	} else if at.After(cert.NotAfter) {
 		at = cert.NotAfter
 	}
-	_, err := cert.Verify(x509.VerifyOptions{
+	paths, err := cert.Verify(x509.VerifyOptions{
 		Roots:         s.opaque,
 		Intermediates: x509.NewCertPool(),
 		CurrentTime:   at,
 		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
 	})
-	return err == nil
+	return err == nil && slices.ContainsFunc(paths, func(path []*x509.Certificate) bool { return s.checkLimit(path) == nil })
 }
 
 // list returns one of the lists for viewing.
@@ -249,7 +249,7 @@ func (s *Snapshot) PEM(sum [sha256.Size]byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return certificatePEM(e.cert), nil
+	return appendCertificatePEM(nil, e.cert), nil
 }
 
 // Export writes a list as text: a head with its name, version, date and count,

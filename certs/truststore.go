@@ -49,8 +49,9 @@ func (o *TrustOptions) newCache() *chaincache.Cache[[]*x509.Certificate] {
 // with both, either anchors a chain; with none, nothing is verified. A certificate
 // in both lists counts with what the custom list says of it.
 //
-// Every change builds a new [Snapshot] and swaps it in, so that a reader sees one
-// whole list or the other. The methods that read work on the current one; take a
+// Every change starts from what the storage has, which somebody may have edited by
+// hand, builds a new [Snapshot] and swaps it in, so that a reader sees one whole list
+// or the other. The methods that read work on the current one; take a
 // Snapshot to ask several questions of the same lists.
 //
 // It is safe for concurrent use. The zero TrustStore and a nil *TrustStore trust
@@ -110,6 +111,23 @@ func (t *TrustStore) lock() (*Snapshot, error) {
 	return t.current.Load(), nil
 }
 
+// storedList returns the custom list that a change of it starts from: that of the
+// storage, where somebody may have edited it by hand since it was loaded.
+func (t *TrustStore) storedList(former *Snapshot) (*caList, error) {
+	if t.options.Storage == nil {
+		return former.custom, nil
+	}
+	return readStoredList(t.options.Storage)
+}
+
+// storedSettings is storedList for the settings.
+func (t *TrustStore) storedSettings(former *Snapshot) (listSettings, error) {
+	if t.options.Storage == nil {
+		return former.settings, nil
+	}
+	return readStoredSettings(t.options.Storage)
+}
+
 func (t *TrustStore) swap(former *Snapshot, system, custom *caList, settings listSettings) {
 	t.current.Store(newSnapshot(former, system, custom, settings, &t.options))
 }
@@ -122,7 +140,10 @@ func (t *TrustStore) Enable(list CAList, on bool) error {
 		return err
 	}
 	defer t.mu.Unlock()
-	settings := former.settings
+	settings, err := t.storedSettings(former)
+	if err != nil {
+		return err
+	}
 	switch list {
 	case SystemCAs:
 		settings.System = on
@@ -147,9 +168,9 @@ type CAImportOptions struct {
 
 // Import replaces the custom list by the certificates in r: PEM text, with
 // anything between the blocks, or one certificate in DER; at most MaxListInput
-// octets and MaxListCertificates certificates. A certificate that is no authority is kept and reported,
-// since a self-signed peer is trusted that way; names that are not fully
-// qualified are reported too. A Distrust-After comment, as Export writes it,
+// octets and MaxListCertificates certificates. A certificate that is no authority is
+// kept and reported, since a self-signed peer is trusted that way; names that are not
+// fully qualified are reported too. A Distrust-After comment, as Export writes it,
 // limits its certificate.
 //
 // Errors leave the former list in service: *ParseError, [ErrNoCertificate] for an
@@ -183,7 +204,8 @@ func (t *TrustStore) readInto(r io.Reader, o CAImportOptions, keep bool) (ListRe
 
 // AddCertificates adds certificates that are parsed already. Copies are kept.
 // Errors: [ErrNoCertificate] without any, [ErrMalformed] for one that was not
-// parsed from DER, [ErrTooLarge], and those of the storage.
+// parsed from DER, *UnsupportedError for one with a key that Import would refuse,
+// [ErrTooLarge], and those of the storage.
 func (t *TrustStore) AddCertificates(certs ...*x509.Certificate) (ListReport, error) {
 	if t.Snapshot() == nil {
 		return ListReport{}, errTrustNotOpen
@@ -208,9 +230,12 @@ func (t *TrustStore) changeCustom(entries []caEntry, findings []Finding, keep bo
 		return ListReport{}, err
 	}
 	defer t.mu.Unlock()
-	all := entries
+	all, before := entries, former.custom
 	if keep {
-		all = slices.Concat(former.custom.entries, entries)
+		if before, err = t.storedList(former); err != nil {
+			return ListReport{}, err
+		}
+		all = slices.Concat(before.entries, entries)
 	}
 	list, duplicates := newCAList(CustomCAs, all)
 	report := ListReport{Duplicates: duplicates, Findings: findings}
@@ -227,7 +252,7 @@ func (t *TrustStore) changeCustom(entries []caEntry, findings []Finding, keep bo
 			report.Findings = append(report.Findings, f)
 		}
 	}
-	list.compare(former.custom, &report)
+	list.compare(before, &report)
 	if err := t.putCustom(former, list, now); err != nil {
 		return ListReport{}, err
 	}
@@ -253,14 +278,18 @@ func (t *TrustStore) Delete(sum [sha256.Size]byte) error {
 		return err
 	}
 	defer t.mu.Unlock()
-	at, ok := former.custom.index[sum]
+	custom, err := t.storedList(former)
+	if err != nil {
+		return err
+	}
+	at, ok := custom.index[sum]
 	if !ok {
 		if _, ok := former.system.find(sum); ok {
 			return fmt.Errorf("certs: authority %x: %w", sum, ErrSystemList)
 		}
 		return fmt.Errorf("certs: authority %x: %w", sum, ErrNotFound)
 	}
-	list, _ := newCAList(CustomCAs, slices.Delete(slices.Clone(former.custom.entries), at, at+1))
+	list, _ := newCAList(CustomCAs, slices.Delete(slices.Clone(custom.entries), at, at+1))
 	return t.putCustom(former, list, t.options.Now())
 }
 
@@ -272,14 +301,11 @@ func (t *TrustStore) Reload() (ListReport, error) {
 		return ListReport{}, err
 	}
 	defer t.mu.Unlock()
-	if t.options.Storage == nil {
-		return ListReport{}, nil
-	}
-	settings, err := readStoredSettings(t.options.Storage)
+	settings, err := t.storedSettings(former)
 	if err != nil {
 		return ListReport{}, err
 	}
-	custom, err := readStoredList(t.options.Storage)
+	custom, err := t.storedList(former)
 	if err != nil {
 		return ListReport{}, err
 	}

@@ -104,7 +104,7 @@ func openTrust(t testing.TB, o TrustOptions) *TrustStore {
 func trustPEM(certs ...*x509.Certificate) string {
 	var b strings.Builder
 	for _, cert := range certs {
-		b.Write(certificatePEM(cert))
+		b.Write(appendCertificatePEM(nil, cert))
 	}
 	return b.String()
 }

@@ -2,9 +2,12 @@ package certs
 
 import (
 	"bytes"
+	"crypto/elliptic"
+	"crypto/rsa"
 	"crypto/x509"
 	"errors"
 	"io"
+	"math/big"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -15,9 +18,9 @@ import (
 	"github.com/smtpsec/smtpsec/internal/testpki"
 )
 
-// TestSystemListCustomListEitherOrBoth: the lists that are enabled anchor chains,
+// TestChapterSystemListCustomListEitherOrBoth: the lists that are enabled anchor chains,
 // and nothing else does.
-func TestSystemListCustomListEitherOrBoth(t *testing.T) {
+func TestChapterSystemListCustomListEitherOrBoth(t *testing.T) {
 	system, custom := trustRoot("System"), trustRoot("Custom")
 	bySystem := system.Leaf([]string{"a.example"}, trustValid(-1, 1))
 	byCustom := custom.Leaf([]string{"b.example"}, trustValid(-1, 1))
@@ -94,8 +97,8 @@ func TestZeroTrustStore(t *testing.T) {
 	require.Zero(t, new(Snapshot).Generation())
 }
 
-// TestSystemListCannotBeRemoved: it can be disabled only.
-func TestSystemListCannotBeRemoved(t *testing.T) {
+// TestChapterSystemListCannotBeRemoved: it can be disabled only.
+func TestChapterSystemListCannotBeRemoved(t *testing.T) {
 	root := trustRoot("System")
 	store := openTrust(t, TrustOptions{System: trustSourceOf(root)})
 	require.ErrorIs(t, store.Delete(trustSum(root.Cert)), ErrSystemList)
@@ -108,9 +111,9 @@ func TestSystemListCannotBeRemoved(t *testing.T) {
 	require.ErrorIs(t, err, ErrNotFound)
 }
 
-// TestDeleteACustomAuthority: the chain that it anchored fails at once, though it
+// TestChapterDeleteCustomAuthority: the chain that it anchored fails at once, though it
 // was verified before.
-func TestDeleteACustomAuthority(t *testing.T) {
+func TestChapterDeleteCustomAuthority(t *testing.T) {
 	one, two := trustRoot("One"), trustRoot("Two")
 	leaf := one.Leaf([]string{"a.example"}, trustValid(-1, 1))
 	storage := &trustMemory{}
@@ -277,8 +280,8 @@ func TestLenientImport(t *testing.T) {
 	require.Positive(t, parse.Line)
 }
 
-// TestImportReportsNonAuthoritiesAndNames: kept all the same.
-func TestImportReportsNonAuthoritiesAndNames(t *testing.T) {
+// TestChapterCAImportReportsNames: kept all the same.
+func TestChapterCAImportReportsNames(t *testing.T) {
 	title := trustRoot("ISRG Root of Tests")
 	named := trustRoot("ca.example.com")
 	peer := testpki.SelfSigned([]string{"mx.inside.example"}, trustValid(-10, 10))
@@ -372,10 +375,26 @@ func TestStoredListAndSettings(t *testing.T) {
 	require.Equal(t, []*x509.Certificate{other.Cert}, report.Added)
 	require.Equal(t, []*x509.Certificate{root.Cert}, report.Removed)
 	require.True(t, again.Enabled(SystemCAs))
+
+	// Changes start from what is stored: an edit by hand is not written over.
+	edited := append([]byte(trustPEM(root.Cert)), storage.list...)
+	storage.list, storage.settings = edited, []byte(`{"version":1,"system":false,"custom":true}`)
+	report, err = again.Add(strings.NewReader(trustPEM(other.Cert)), CAImportOptions{})
+	require.NoError(t, err)
+	require.Equal(t, ListReport{Duplicates: 1, Findings: report.Findings}, report)
+	require.Equal(t, []*x509.Certificate{root.Cert, other.Cert}, trustListed(t, again, CustomCAs))
+	require.NoError(t, again.Enable(CustomCAs, true))
+	require.False(t, again.Enabled(SystemCAs), "a list that was disabled by hand stays so")
+	require.NoError(t, store.Delete(trustSum(root.Cert)), "which this store has not seen yet")
+
 	storage.list = []byte("garbage")
+	_, err = again.AddCertificates(root.Cert)
+	require.ErrorIs(t, err, ErrMalformed)
+	require.ErrorIs(t, again.Delete(trustSum(root.Cert)), ErrMalformed)
+	require.Equal(t, "garbage", string(storage.list))
 	_, err = again.Reload()
 	require.Error(t, err)
-	require.Equal(t, []*x509.Certificate{other.Cert}, trustListed(t, again, CustomCAs))
+	require.Equal(t, []*x509.Certificate{root.Cert, other.Cert}, trustListed(t, again, CustomCAs))
 	report, err = openTrust(t, TrustOptions{}).Reload()
 	require.NoError(t, err, "nothing is stored, nothing has changed")
 	require.Zero(t, report)
@@ -410,5 +429,36 @@ func TestBrokenStorageDoesNotOpen(t *testing.T) {
 	} {
 		_, err := NewTrustStore(TrustOptions{System: trustSource{list: list}})
 		require.Error(t, err, why)
+	}
+}
+
+// TestWhatIsAddedCanBeReadBack: a list with a certificate that Import refuses would
+// keep the store from opening again.
+func TestWhatIsAddedCanBeReadBack(t *testing.T) {
+	storage := &trustMemory{}
+	store := openTrust(t, TrustOptions{Storage: storage})
+	trustImport(t, store, trustPEM(trustRoot("Root").Cert))
+	for why, cert := range map[string]*x509.Certificate{
+		"a curve that is not read": testpki.SelfSigned([]string{"a.example"}, testpki.Key(testpki.NewECDSA(elliptic.P224()))).Cert,
+		"RSA beyond MaxRSABits":    withPublicKey(t, trustRoot("Root"), &rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), MaxRSABits), E: 65537}),
+	} {
+		_, err := store.AddCertificates(cert)
+		var unsupported *UnsupportedError
+		require.ErrorAs(t, err, &unsupported, why)
+		_, err = NewTrustStore(TrustOptions{System: trustSource{list: RootList{Roots: []Root{{Certificate: cert}}}}})
+		require.ErrorAs(t, err, &unsupported, why)
+	}
+	require.Equal(t, trustListed(t, store, CustomCAs), trustListed(t, openTrust(t, TrustOptions{Storage: storage}), CustomCAs))
+}
+
+// TestRootWithNameConstraints: they bind what is below the root, whichever list has it.
+func TestRootWithNameConstraints(t *testing.T) {
+	root := trustRoot("Narrow", testpki.Template(func(c *x509.Certificate) { c.PermittedDNSDomains = []string{"inside.example"} }))
+	store := openTrust(t, TrustOptions{System: trustSourceOf(root)})
+	inside, outside := root.Leaf([]string{"mx.inside.example"}, trustValid(-1, 1)), root.Leaf([]string{"mx.outside.example"}, trustValid(-1, 1))
+	for range 2 {
+		requireTrusted(t, store, inside, "inside")
+		requireUntrusted(t, store, outside, "outside")
+		trustImport(t, store, trustPEM(root.Cert))
 	}
 }

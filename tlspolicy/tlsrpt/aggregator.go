@@ -28,10 +28,22 @@ const (
 	// maxPolicies is how many policies a report domain and day has; further ones
 	// are counted without their text.
 	maxPolicies = 32
-	// maxPolicyMemory bounds the policy text of a day.
-	maxPolicyMemory = 128 << 20
+	// maxPolicyMemory bounds what the policies of a day take, and
+	// maxDomainPolicies those of one of its domains: a snapshot of them must be
+	// writable however its text has to be escaped, see maxSnapshot.
+	maxPolicyMemory   = 128 << 20
+	maxDomainPolicies = 1 << 20
+	// maxDetailMemory bounds what the failure details of a day take. Mail hosts
+	// choose the names in them, a new one for each session if they like. Beyond it
+	// a domain keeps sureDetails apart, and the rest is folded.
+	maxDetailMemory = 256 << 20
+	sureDetails     = 4
+	// maxFailedSaves is after how many errors of the store a flush goes no further.
+	maxFailedSaves = 8
 	// heldDays bounds how many days wait for a store that is away.
 	heldDays = 3
+	// maxNode is the longest name of a node, which begins that of a writer.
+	maxNode = 32
 	// shardCount spreads the domains over locks.
 	shardCount = 256
 )
@@ -56,7 +68,7 @@ type AggregatorOptions struct {
 
 // Stats are what an Aggregator has counted and left out since it was made.
 type Stats struct {
-	Sessions uint64 // sessions counted under at least one policy
+	Sessions uint64 // sessions of a recipient domain that is a host name, on an open day
 	Late     uint64 // sessions of a closed day, or far in the future
 	Invalid  uint64 // sessions without a recipient domain that is a host name
 	Refused  uint64 // results dropped because the day had enough domains
@@ -64,8 +76,14 @@ type Stats struct {
 }
 
 // Aggregator is a Collector that counts sessions by day and report domain, and
-// writes the counts to a Store. Its memory is bounded whatever sessions come. It is
-// safe for concurrent use. A nil *Aggregator collects nothing.
+// writes the counts to a Store. It is safe for concurrent use. A nil *Aggregator
+// collects nothing.
+//
+// Its memory is bounded whatever sessions come: for each day 100000 report domains
+// of some hundred octets, 128 MiB of policies, 256 MiB of failure details besides
+// four of each domain, and the names of 400000 domains without a record. Three days
+// are held at most, and more than one only around midnight or while the store is
+// away.
 //
 // A session goes to the report of its recipient domain. Its result of type tlsa
 // also goes to that of the TLSA base domain, in which no recipient domain is named.
@@ -74,7 +92,9 @@ type Aggregator struct {
 	options AggregatorOptions
 	writer  string
 	seed    maphash.Seed
+
 	flushMu sync.Mutex // held during a flush
+	first   int        // shard with which the next flush begins
 
 	// today is the day of the clock and closed the last day that is closed. Both
 	// only grow, so a clock that is set back opens nothing again.
@@ -108,6 +128,7 @@ type dayInfo struct {
 	day               Day
 	domains, unwanted atomic.Int64
 	policyMemory      atomic.Int64
+	detailMemory      atomic.Int64
 	fullTold          atomic.Bool
 }
 
@@ -117,7 +138,7 @@ func NewAggregator(store Store, o AggregatorOptions) (*Aggregator, error) {
 	if store == nil {
 		return nil, errors.New("tlsrpt: no store")
 	}
-	if len(o.Node) > 32 || o.Node != "" && CheckKey("localhost", o.Node) != nil {
+	if len(o.Node) > maxNode || o.Node != "" && CheckKey("localhost", o.Node) != nil {
 		return nil, fmt.Errorf("tlsrpt: %q is no name of a node", clip(o.Node))
 	}
 	if o.Now == nil {
@@ -158,14 +179,11 @@ func (a *Aggregator) Collect(s *Session) {
 	if a == nil || s == nil || s.NPolicies <= 0 {
 		return
 	}
-	day := Day(a.today.Load())
-	if !s.Time.IsZero() {
-		if day = DayOf(s.Time); int32(day) > a.today.Load()+1 {
-			a.tooLate(day)
-			return
-		}
+	today, day := Day(a.today.Load()), DayOf(s.Time)
+	if s.Time.IsZero() {
+		day = max(today, DayOf(a.options.Now()))
 	}
-	if int32(day) <= a.closed.Load() {
+	if day > today+1 || day <= Day(a.closed.Load()) {
 		a.tooLate(day)
 		return
 	}

@@ -3,7 +3,6 @@ package tlsrpt
 import (
 	"slices"
 	"strings"
-	"unicode/utf8"
 )
 
 // maxField bounds a name or URI in a failure detail, in octets.
@@ -18,6 +17,9 @@ type domainCounts struct {
 	many     bool
 	details  int32
 	sources  []string
+	// What the policies and details were charged to the day.
+	policyMemory, detailMemory int64
+
 	policies []policyCounts
 }
 
@@ -69,7 +71,11 @@ func (d *domainCounts) count(info *dayInfo, s *Session, r *PolicyResult) {
 		*n++
 		return
 	}
-	if d.details == maxDetails {
+	cost := key.memory()
+	if d.details == maxDetails || info.detailMemory.Add(cost) > maxDetailMemory && d.details >= sureDetails {
+		if d.details < maxDetails {
+			info.detailMemory.Add(-cost)
+		}
 		key = key.folded()
 		if n := p.details.find(&key); n != nil {
 			*n++
@@ -79,6 +85,7 @@ func (d *domainCounts) count(info *dayInfo, s *Session, r *PolicyResult) {
 		return
 	}
 	d.details++
+	d.detailMemory += cost
 	key.Reason, key.Info = strings.Clone(key.Reason), strings.Clone(key.Info)
 	key.ReceivingMX, key.ReceivingHelo = strings.Clone(key.ReceivingMX), strings.Clone(key.ReceivingHelo)
 	p.details.add(key)
@@ -104,10 +111,15 @@ func (d *domainCounts) policy(info *dayInfo, given *PolicyInfo) *policyCounts {
 	if len(d.policies) >= maxPolicies {
 		return d.withoutText(given.Type)
 	}
-	if size := int64(policy.size()); info.policyMemory.Add(size) > maxPolicyMemory {
-		info.policyMemory.Add(-size)
+	cost := policy.memory()
+	if d.policyMemory+cost > maxDomainPolicies {
 		return d.withoutText(given.Type)
 	}
+	if info.policyMemory.Add(cost) > maxPolicyMemory {
+		info.policyMemory.Add(-cost)
+		return d.withoutText(given.Type)
+	}
+	d.policyMemory += cost
 	d.policies = append(d.policies, policyCounts{given: given, policy: policy})
 	return &d.policies[len(d.policies)-1]
 }
@@ -140,10 +152,10 @@ func (d *domainCounts) snapshot(day Day, domain, writer string) *Snapshot {
 	return s
 }
 
-// plain reports whether all texts of the policy are UTF-8 and the domain is within
-// bounds.
+// plain reports whether all texts of the policy are fit for a report and the domain
+// is within bounds.
 func (p *PolicyInfo) plain() bool {
-	ok := func(s string) bool { return s != "" && utf8.ValidString(s) }
+	ok := func(s string) bool { return s != "" && validText(s) }
 	return ok(p.Domain) && len(p.Domain) <= maxField &&
 		!slices.ContainsFunc(p.Lines, func(s string) bool { return !ok(s) }) &&
 		!slices.ContainsFunc(p.MXHosts, func(s string) bool { return !ok(s) })

@@ -12,6 +12,8 @@ import (
 // Deliver tries to send a report to its targets, unless another node does or it is
 // done, and notes in the store what came of it. The error tells that it could not
 // be tried or noted; a target that does not take the report is none, but an event.
+// A target whose host is busy with other reports, or rests from a slow one, is left
+// for a later call.
 func (r *Reporter) Deliver(ctx context.Context, d Delivery) error {
 	if err := r.check(); err != nil {
 		return err
@@ -21,9 +23,9 @@ func (r *Reporter) Deliver(ctx context.Context, d Delivery) error {
 		return err
 	}
 	defer release()
-	ctx, cancel := context.WithTimeout(ctx, leaseTime-time.Minute)
+	work, cancel := context.WithTimeout(ctx, leaseTime-time.Minute)
 	defer cancel()
-	p, err := r.Store.Progress(ctx, d.Day, d.Domain)
+	p, err := r.Store.Progress(work, d.Day, d.Domain)
 	if err != nil && !errors.Is(err, ErrCorrupt) { // a lost note is a report sent again, with the same id
 		return err
 	}
@@ -31,32 +33,47 @@ func (r *Reporter) Deliver(ctx context.Context, d Delivery) error {
 	if p.Done || now.Before(p.Next) {
 		return nil
 	}
-	p.Attempts++
 	if p.First.IsZero() {
 		p.First = now
 	}
-	if err := r.attempt(ctx, d, &p); err != nil {
+	tried, err := r.attempt(work, d, &p)
+	if err != nil {
 		return err
 	}
-	if !p.Done {
+	if err := ctx.Err(); err != nil && !p.Done {
+		return err // what was cut short by the end of the process is no attempt
+	}
+	if tried { // a host that is busy is no attempt either
+		p.Attempts++
 		p.Next = now.Add(retryFirst << min(p.Attempts-1, 10))
-		if p.Next.Sub(p.First) > retryFor {
-			p.Done = true
+	}
+	if !p.Done && p.Next.Sub(p.First) > retryFor {
+		p.Done = true
+		if !p.sent() {
 			r.trace(Event{Kind: EventGivenUp, Level: slog.LevelWarn, Day: d.Day, Domain: d.Domain})
 		}
 	}
 	if p.Done {
 		r.setDone(d.Day, d.Domain)
 	}
+	return r.note(ctx, d, p)
+}
+
+// note notes how far a report has come, also when ctx has just ended: what is not
+// noted is sent again.
+func (r *Reporter) note(ctx context.Context, d Delivery, p Progress) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTime)
+	defer cancel()
 	return r.Store.SetProgress(ctx, d.Day, d.Domain, p)
 }
 
-// attempt makes the report and sends it to the targets that have not got it.
-func (r *Reporter) attempt(ctx context.Context, d Delivery, p *Progress) error {
+// attempt makes the report and sends it to the targets that have not got it. tried
+// tells whether there was anything that could be tried.
+func (r *Reporter) attempt(ctx context.Context, d Delivery, p *Progress) (tried bool, err error) {
 	tally, err := r.Store.Load(ctx, d.Day, d.Domain)
 	if err != nil {
 		if !errors.Is(err, ErrCorrupt) || tally == nil {
-			return err
+			return false, err
 		}
 		r.trace(Event{Kind: EventDeliverError, Level: slog.LevelError, Day: d.Day, Domain: d.Domain, Err: err})
 	}
@@ -64,22 +81,22 @@ func (r *Reporter) attempt(ctx context.Context, d Delivery, p *Progress) error {
 	_, failures := report.Totals()
 	if len(report.Policies) == 0 || r.FailuresOnly && failures == 0 {
 		p.Done = true
-		return nil
+		return true, nil
 	}
 	record, err := r.lookup(ctx, d.Domain)
 	switch {
 	case errors.Is(err, ErrDNS):
 		r.trace(Event{Kind: EventSendFailed, Level: slog.LevelInfo, Day: d.Day, Domain: d.Domain, Err: err})
-		return nil // tried again
+		return true, nil // tried again
 	case err != nil:
 		p.Done = true
 		r.trace(Event{Kind: EventNoRecord, Level: slog.LevelDebug, Day: d.Day, Domain: d.Domain, Err: err})
-		return nil
+		return true, nil
 	}
 	if r.duplicate(ctx, tally, record) {
 		p.Done = true
 		r.trace(Event{Kind: EventDuplicate, Level: slog.LevelDebug, Day: d.Day, Domain: d.Domain})
-		return nil
+		return true, nil
 	}
 	return r.sendAll(ctx, d, p, report, slices.Collect(record.usable()))
 }
@@ -92,9 +109,11 @@ func (r *Reporter) lookup(ctx context.Context, domain string) (Record, error) {
 
 // report makes the report of a tally.
 func (r *Reporter) report(d Delivery, tally *Tally) *Report {
-	report := &Report{Organization: r.Organization, Begin: d.Day.Begin(), End: d.Day.End(), Contact: r.Contact, Policies: tally.Policies()}
-	report.ID = ReportID(d.Day, d.Domain, report.Submitter())
-	return report
+	contact, submitter, _ := plainAddress(r.Contact) // checked before
+	return &Report{
+		Organization: r.Organization, Begin: d.Day.Begin(), End: d.Day.End(), Contact: contact,
+		ID: ReportID(d.Day, d.Domain, submitter), Policies: tally.Policies(),
+	}
 }
 
 // duplicate reports whether everything in the report of a TLSA base domain goes to
@@ -119,27 +138,30 @@ func (r *Reporter) duplicate(ctx context.Context, tally *Tally, record Record) b
 func targetSet(record Record) []string {
 	var uris []string
 	for t := range record.usable() {
-		uris = append(uris, t.URI)
+		uris = append(uris, t.key())
 	}
 	slices.Sort(uris)
-	return slices.Compact(uris)
+	return uris
 }
 
 // sendAll sends a report to each target that has not got it. What was sent is noted
 // at once: after a crash nobody gets it a second time.
-func (r *Reporter) sendAll(ctx context.Context, d Delivery, p *Progress, report *Report, targets []Target) error {
-	zipped, err := report.Gzip()
-	if err != nil {
-		return err
-	}
+func (r *Reporter) sendAll(ctx context.Context, d Delivery, p *Progress, report *Report, targets []Target) (tried bool, err error) {
 	if p.Targets == nil {
 		p.Targets = make(map[string]TargetState)
 	}
-	sent, waiting := 0, 0
+	sent, waiting, busy := 0, 0, 0
 	for _, t := range targets {
 		state := p.Targets[t.URI]
 		if state.Sent.IsZero() && !state.Ended {
-			err := r.send(ctx, d, report, zipped, t)
+			err := r.send(ctx, d, report, t)
+			if rest, ok := errors.AsType[*busyError](err); ok {
+				if busy++; busy == 1 || rest.until.Before(p.Next) {
+					p.Next = rest.until
+				}
+				continue
+			}
+			tried = true
 			event := Event{Kind: EventSent, Level: slog.LevelInfo, Day: d.Day, Domain: d.Domain, Target: t.URI}
 			if err != nil {
 				event.Kind, event.Err = EventSendFailed, err
@@ -150,8 +172,8 @@ func (r *Reporter) sendAll(ctx context.Context, d Delivery, p *Progress, report 
 			r.trace(event)
 			p.Targets[t.URI] = state
 			if err == nil {
-				if err := r.Store.SetProgress(ctx, d.Day, d.Domain, *p); err != nil {
-					return err
+				if err := r.note(ctx, d, *p); err != nil {
+					return tried, err
 				}
 			}
 		}
@@ -162,20 +184,23 @@ func (r *Reporter) sendAll(ctx context.Context, d Delivery, p *Progress, report 
 			waiting++
 		}
 		if sent > 0 && r.FirstTarget {
+			busy = 0
 			break
 		}
 	}
-	if sent > 0 {
+	switch {
+	case busy > 0: // every target is tried once
+	case sent > 0:
 		p.Done = true // one target is success (RFC 8460 section 3)
-	} else if waiting == 0 {
+	case waiting == 0:
 		p.Done = true
 		r.trace(Event{Kind: EventGivenUp, Level: slog.LevelWarn, Day: d.Day, Domain: d.Domain})
 	}
-	return nil
+	return tried || p.Done, nil
 }
 
 // send sends a report to one target, when no other goes to its host.
-func (r *Reporter) send(ctx context.Context, d Delivery, report *Report, zipped []byte, t Target) error {
+func (r *Reporter) send(ctx context.Context, d Delivery, report *Report, t Target) error {
 	unlock, err := r.lockHost(ctx, t.Host)
 	if err != nil {
 		return err
@@ -185,6 +210,10 @@ func (r *Reporter) send(ctx context.Context, d Delivery, report *Report, zipped 
 		sender := r.HTTP
 		if sender == nil {
 			sender = new(HTTPSender)
+		}
+		zipped, err := report.Gzip()
+		if err != nil {
+			return err
 		}
 		unverified, err := sender.Send(ctx, t, zipped)
 		if unverified != nil {
@@ -200,39 +229,4 @@ func (r *Reporter) send(ctx context.Context, d Delivery, report *Report, zipped 
 		return fmt.Errorf("%w: %w", ErrPermanent, err)
 	}
 	return r.Mail(ctx, message)
-}
-
-// hostLock lets one delivery at a time to a host.
-type hostLock struct {
-	token chan struct{}
-	users int
-}
-
-// lockHost waits until nothing goes to a host.
-func (r *Reporter) lockHost(ctx context.Context, host string) (unlock func(), err error) {
-	r.mu.Lock()
-	lock := r.hosts[host]
-	if lock == nil {
-		if r.hosts == nil {
-			r.hosts = make(map[string]*hostLock)
-		}
-		lock = &hostLock{token: make(chan struct{}, 1)}
-		r.hosts[host] = lock
-	}
-	lock.users++
-	r.mu.Unlock()
-	leave := func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if lock.users--; lock.users == 0 {
-			delete(r.hosts, host)
-		}
-	}
-	select {
-	case lock.token <- struct{}{}:
-		return func() { <-lock.token; leave() }, nil
-	case <-ctx.Done():
-		leave()
-		return nil, ctx.Err()
-	}
 }

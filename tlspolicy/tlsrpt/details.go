@@ -4,6 +4,15 @@ package tlsrpt
 // fail in one or two ways, for which a map costs a thousand octets more.
 const indexDetails = 16
 
+// detailMemory is what a detail takes besides its text: its place in the list and
+// in the index, and the room that both have in advance.
+const detailMemory = 640
+
+// memory is what the key takes as a detail, in octets.
+func (k *DetailKey) memory() int64 {
+	return int64(detailMemory + len(k.ReceivingMX) + len(k.ReceivingHelo) + len(k.Reason) + len(k.Info))
+}
+
 // detailList counts failure details. The zero value is empty.
 type detailList struct {
 	list  []detailCount

@@ -43,8 +43,8 @@
 //
 // Counting a session that is like one before allocates nothing, and without a
 // Collector nothing is built. Memory is bounded whatever comes, and sums stay right
-// when details are folded. Counts that a Store has taken are in the report once:
-// merging is commutative, associative and idempotent. The same counts make the same
+// when details are folded. Counts that a Store has taken before a day is sent are in
+// the report once: merging is commutative, associative and idempotent. The same counts make the same
 // report, octet for octet. Whatever a record or a report of a stranger has in it
 // breaks no header line and makes nobody post into a private network.
 package tlsrpt

@@ -43,8 +43,8 @@ func (a *Aggregator) Run(ctx context.Context) error {
 }
 
 // Flush writes what was counted since the last flush, and closes the day before 15
-// minutes after it has ended. After an error the counts are still there and are
-// written with the next flush. A process that ends calls it, or ends Run.
+// minutes after it has ended. nil tells that everything is written. After an error
+// the counts are still there and are written with the next flush. A process that ends calls it, or ends Run.
 func (a *Aggregator) Flush(ctx context.Context) error {
 	a.flushMu.Lock()
 	defer a.flushMu.Unlock()
@@ -55,14 +55,36 @@ func (a *Aggregator) Flush(ctx context.Context) error {
 	lookups, cancel := context.WithTimeout(ctx, lookupBudget)
 	defer cancel()
 	var failed error
+	patience := maxFailedSaves
 	for _, info := range days {
-		for i := range a.shards {
-			failed = errors.Join(failed, a.flushShard(ctx, lookups, &a.shards[i], info))
-			if ctx.Err() != nil {
-				return failed
-			}
+		if err := a.flushDay(ctx, lookups, info, &patience); err != nil {
+			a.trace(Event{Kind: EventFlushFailed, Level: slog.LevelError, Day: info.day, Err: err})
+			failed = errors.Join(failed, err)
 		}
 		a.release(info)
+	}
+	return failed
+}
+
+// flushDay writes what has changed of a day. A store that is away must not hold up
+// the clock for as long as there are shards, so it ends when patience does, and the
+// next flush begins where this one ended: what a store refuses for a reason of its
+// own does not stand before the rest for ever.
+func (a *Aggregator) flushDay(ctx, lookups context.Context, info *dayInfo, patience *int) error {
+	var failed error
+	first := a.first
+	for i := range shardCount {
+		if err := ctx.Err(); err != nil {
+			return errors.Join(failed, fmt.Errorf("tlsrpt: flush: %w", err))
+		}
+		if *patience == 0 {
+			return errors.Join(failed, errors.New("tlsrpt: flush: the rest is tried with the next flush"))
+		}
+		shard := (first + i) % shardCount
+		if err := a.flushShard(ctx, lookups, &a.shards[shard], info, patience); err != nil {
+			failed = errors.Join(failed, err)
+			a.first = (shard + 1) % shardCount
+		}
 	}
 	return failed
 }
@@ -74,8 +96,8 @@ func (a *Aggregator) advance(now time.Time) {
 }
 
 // flushShard writes the domains of a shard that have changed. Records are looked up
-// while the second context lasts.
-func (a *Aggregator) flushShard(ctx, lookups context.Context, sh *shard, info *dayInfo) error {
+// while the second context lasts. Each error of the store takes from patience.
+func (a *Aggregator) flushShard(ctx, lookups context.Context, sh *shard, info *dayInfo, patience *int) error {
 	var dirty, unknown []string
 	sh.mu.Lock()
 	day := sh.day(info)
@@ -97,6 +119,9 @@ func (a *Aggregator) flushShard(ctx, lookups context.Context, sh *shard, info *d
 	a.lookUp(lookups, sh, info, unknown)
 	var failed error
 	for names := range slices.Chunk(dirty, flushBatch) {
+		if *patience == 0 {
+			break
+		}
 		snapshots := make([]*Snapshot, 0, len(names))
 		sh.mu.Lock()
 		for _, name := range names {
@@ -110,6 +135,7 @@ func (a *Aggregator) flushShard(ctx, lookups context.Context, sh *shard, info *d
 			continue
 		}
 		if err := a.store.Save(ctx, snapshots); err != nil {
+			*patience--
 			failed = errors.Join(failed, fmt.Errorf("tlsrpt: flush: %w", err))
 			sh.mu.Lock()
 			for _, s := range snapshots {
@@ -117,9 +143,6 @@ func (a *Aggregator) flushShard(ctx, lookups context.Context, sh *shard, info *d
 			}
 			sh.mu.Unlock()
 		}
-	}
-	if failed != nil {
-		a.trace(Event{Kind: EventFlushFailed, Level: slog.LevelError, Day: info.day, Err: failed})
 	}
 	return failed
 }
@@ -168,9 +191,8 @@ func (a *Aggregator) settle(sh *shard, info *dayInfo, name string, unwanted bool
 		sh.mu.Unlock()
 		return
 	}
-	for i := range d.policies {
-		info.policyMemory.Add(-int64(d.policies[i].policy.size()))
-	}
+	info.policyMemory.Add(-d.policyMemory)
+	info.detailMemory.Add(-d.detailMemory)
 	*d = domainCounts{unwanted: true}
 	info.domains.Add(-1)
 	if info.unwanted.Add(1) > maxUnwanted {

@@ -48,7 +48,7 @@ func TestPolicyMemory(t *testing.T) {
 	info := a.day(day("2026-03-01"))
 	policy := func(name string) *PolicyInfo { return NewSTSPolicy(name, []byte("version: STSv1"), nil) }
 	a.Collect(session("unwanted.example", PolicyResult{Policy: policy("unwanted.example")}))
-	require.Equal(t, int64(policy("unwanted.example").size()), info.policyMemory.Load())
+	require.Equal(t, policy("unwanted.example").memory(), info.policyMemory.Load())
 	require.NoError(t, a.Flush(t.Context()))
 	require.Zero(t, info.policyMemory.Load())
 	info.policyMemory.Store(maxPolicyMemory)

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/smtpsec/smtpsec/internal/ssrf"
@@ -26,6 +27,8 @@ const (
 	// in which nothing but the status matters.
 	maxReplyHeader = 16 << 10
 	maxReplyBody   = 16 << 10
+	// postTime bounds a POST.
+	postTime = 60 * time.Second
 )
 
 // ErrPermanent is matched by errors of sending that would come again: the target
@@ -86,7 +89,7 @@ func (h *HTTPSender) Send(ctx context.Context, t Target, zipped []byte) (unverif
 	}
 	timeout := h.Timeout
 	if timeout == 0 {
-		timeout = 60 * time.Second
+		timeout = postTime
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -101,6 +104,8 @@ func (h *HTTPSender) Send(ctx context.Context, t Target, zipped []byte) (unverif
 	}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
+	// A handshake may go on behind a POST whose time is over.
+	var verdict atomic.Pointer[error]
 	transport := &http.Transport{
 		DialContext:            h.dial,
 		Protocols:              protocols,
@@ -112,8 +117,13 @@ func (h *HTTPSender) Send(ctx context.Context, t Target, zipped []byte) (unverif
 			// Verified below, since a failure need not be the end.
 			InsecureSkipVerify: true,
 			VerifyConnection: func(state tls.ConnectionState) error {
-				if unverified = h.verify(&state, t.Host); unverified != nil && h.Strict {
-					return fmt.Errorf("%w: %w", ErrUnverified, unverified)
+				bad := h.verify(&state, t.Host)
+				if bad == nil {
+					return nil
+				}
+				verdict.Store(&bad)
+				if h.Strict {
+					return fmt.Errorf("%w: %w", ErrUnverified, bad)
 				}
 				return nil
 			},
@@ -122,6 +132,9 @@ func (h *HTTPSender) Send(ctx context.Context, t Target, zipped []byte) (unverif
 	defer transport.CloseIdleConnections()
 	// No http.Client: it would follow redirects.
 	response, err := transport.RoundTrip(request)
+	if bad := verdict.Load(); bad != nil {
+		unverified = *bad
+	}
 	if err != nil {
 		return unverified, fmt.Errorf("tlsrpt: POST to %s: %w", t.Host, err)
 	}

@@ -212,32 +212,3 @@ func TestReceiver(t *testing.T) {
 		})
 	}
 }
-
-// TestReceiverAtOnce: reports beyond those that are read at the same time are told
-// to come again.
-func TestReceiverAtOnce(t *testing.T) {
-	entered, leave := make(chan struct{}), make(chan struct{})
-	h := &Receiver{AtOnce: 1, Accept: func(context.Context, *Report, []Warning) error {
-		entered <- struct{}{}
-		<-leave
-		return nil
-	}}
-	server := httptest.NewServer(h)
-	defer server.Close()
-	post := func() int {
-		response, err := http.Post(server.URL, TypeJSON, strings.NewReader(tolerated()))
-		if err != nil {
-			return 0
-		}
-		response.Body.Close()
-		return response.StatusCode
-	}
-	first := make(chan int)
-	go func() { first <- post() }()
-	<-entered
-	require.Equal(t, 503, post())
-	close(leave)
-	require.Equal(t, 201, <-first)
-	go func() { <-entered }()
-	require.Equal(t, 201, post())
-}

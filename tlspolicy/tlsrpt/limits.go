@@ -23,6 +23,13 @@ type Limits struct {
 }
 
 const (
+	// The defaults of Limits.
+	defaultCompressed   = 10 << 20
+	defaultDecompressed = 64 << 20
+	defaultPolicies     = 10_000
+	defaultDetails      = 100_000
+	defaultDepth        = 32
+
 	// maxStrings bounds the lines and patterns of all policies of a report.
 	maxStrings = 200_000
 	// maxExtra bounds the members that RFC 8460 does not define.
@@ -30,11 +37,11 @@ const (
 )
 
 func (l Limits) withDefaults() Limits {
-	l.Compressed = cmp.Or(l.Compressed, 10<<20)
-	l.Decompressed = cmp.Or(l.Decompressed, 64<<20)
-	l.Policies = cmp.Or(l.Policies, 10_000)
-	l.Details = cmp.Or(l.Details, 100_000)
-	l.Depth = cmp.Or(l.Depth, 32)
+	l.Compressed = cmp.Or(l.Compressed, defaultCompressed)
+	l.Decompressed = cmp.Or(l.Decompressed, defaultDecompressed)
+	l.Policies = cmp.Or(l.Policies, defaultPolicies)
+	l.Details = cmp.Or(l.Details, defaultDetails)
+	l.Depth = cmp.Or(l.Depth, defaultDepth)
 	return l
 }
 

@@ -58,7 +58,7 @@ type (
 // The error is always nil.
 func (r *Report) MarshalJSON() ([]byte, error) {
 	w := wireReport{
-		Organization: r.Organization, Contact: r.Contact, ID: r.ID,
+		Organization: cleanText(r.Organization), Contact: cleanText(r.Contact), ID: cleanText(r.ID),
 		Range:    wireRange{stamp(r.Begin), stamp(r.End)},
 		Policies: make([]wireResult, len(r.Policies)),
 	}
@@ -69,7 +69,7 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 	slices.SortStableFunc(order, func(a, b *PolicyReport) int { return a.Policy.compare(&b.Policy) })
 	for i, p := range order {
 		w.Policies[i] = wireResult{
-			Policy:  wirePolicy{p.Policy.Type, array(p.Policy.Lines), p.Policy.Domain, array(p.Policy.MXHosts)},
+			Policy:  wirePolicy{PolicyType(cleanText(string(p.Policy.Type))), cleanTexts(p.Policy.Lines), cleanText(p.Policy.Domain), cleanTexts(p.Policy.MXHosts)},
 			Summary: wireSummary{p.Successes, p.Failures},
 			Details: wireDetails(p.Details),
 		}
@@ -85,8 +85,8 @@ func wireDetails(details []FailureDetail) []wireDetail {
 	out := make([]wireDetail, len(details))
 	for i, d := range details {
 		out[i] = wireDetail{
-			d.Result, plainAddr(d.SendingIP), d.ReceivingMX, d.ReceivingHelo, plainAddr(d.ReceivingIP), d.Count,
-			d.AdditionalInformation, d.Reason,
+			ResultType(cleanText(string(d.Result))), plainAddr(d.SendingIP), cleanText(d.ReceivingMX), cleanText(d.ReceivingHelo),
+			plainAddr(d.ReceivingIP), d.Count, cleanText(d.AdditionalInformation), cleanText(d.Reason),
 		}
 	}
 	slices.SortStableFunc(out, func(a, b wireDetail) int {

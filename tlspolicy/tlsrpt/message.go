@@ -15,6 +15,10 @@ import (
 // base64Line is how long a line of base64 is (RFC 2045 section 6.8).
 const base64Line = 76
 
+// maxHeaderID is the longest id of a report that goes into a Subject: with angle
+// brackets it stays on one line of at most 998 octets (RFC 5322 section 2.1.1).
+const maxHeaderID = 500
+
 // MessageOptions say how a report becomes a message.
 type MessageOptions struct {
 	// Domain is the domain that the report is about.
@@ -62,20 +66,23 @@ func BuildMessage(r *Report, o MessageOptions) (*Message, error) {
 	if o.From == "" {
 		o.From = r.Contact
 	}
-	from, _, problem := mailAddress(o.From)
-	if problem != "" || strings.Contains(o.From, "%") {
+	from, _, problem := plainAddress(o.From)
+	if problem == "" && strings.Contains(from, "%") {
+		problem = "a percent sign may be taken for a route"
+	}
+	if problem != "" {
 		return nil, fmt.Errorf("tlsrpt: %q cannot send reports: %s", clip(o.From), problem)
 	}
-	_, submitter, problem := mailAddress(r.Contact)
+	_, submitter, problem := plainAddress(r.Contact)
 	if problem != "" {
 		return nil, fmt.Errorf("tlsrpt: contact %q: %s", clip(r.Contact), problem)
 	}
 	// A Target can be made by hand.
-	to, _, problem := mailAddress(strings.ReplaceAll(o.To.Address, "%", "%25"))
+	to, _, problem := plainAddress(o.To.Address)
 	if o.To.Scheme != "mailto" || problem != "" {
 		return nil, fmt.Errorf("tlsrpt: %q is no mailto target", clip(o.To.URI))
 	}
-	if r.ID == "" || len(r.ID) > 500 || strings.ContainsFunc(r.ID, func(c rune) bool { return c <= ' ' || c > '~' || c == '<' || c == '>' }) {
+	if r.ID == "" || len(r.ID) > maxHeaderID || strings.ContainsFunc(r.ID, func(c rune) bool { return c <= ' ' || c > '~' || c == '<' || c == '>' }) {
 		return nil, errors.New("tlsrpt: the id of the report cannot stand in a header")
 	}
 	zipped, err := r.Gzip()

@@ -251,3 +251,13 @@ func FuzzParseMessage(f *testing.F) {
 		require.NoError(t, err)
 	})
 }
+
+// TestMessageHeader: a message that is all header costs little.
+func TestMessageHeader(t *testing.T) {
+	var b strings.Builder
+	for i := range 300_000 {
+		fmt.Fprintf(&b, "x%d:\r\n", i)
+	}
+	_, err := ParseMessage(strings.NewReader(b.String()), Limits{})
+	require.ErrorIs(t, err, ErrReportLimit)
+}

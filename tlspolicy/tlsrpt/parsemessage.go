@@ -22,6 +22,9 @@ const (
 	// one level.
 	maxParts     = 100
 	maxPartDepth = 8
+	// maxHeader bounds the header section of a message: a field costs many times
+	// its octets when it is read.
+	maxHeader = 1 << 20
 )
 
 // ReceivedMessage is a report that came as mail (RFC 8460 section 5.3).
@@ -47,11 +50,16 @@ type ReceivedMessage struct {
 // ParseReport; a message without a report is ErrReportSyntax.
 func ParseMessage(r io.Reader, l Limits) (*ReceivedMessage, error) {
 	limits, from := l.withDefaults(), &source{r: r}
-	over := fmt.Errorf("tlsrpt: %w: message of more than %d octets", ErrReportLimit, 2*limits.Compressed)
-	message, err := mail.ReadMessage(bufio.NewReader(&bounded{r: from, left: 2 * limits.Compressed, over: over}))
+	in := &bounded{r: from, left: min(maxHeader, 2*limits.Compressed), over: fmt.Errorf("tlsrpt: %w: header of more than %d octets", ErrReportLimit, maxHeader)}
+	message, err := mail.ReadMessage(bufio.NewReader(in))
+	if in.left < 0 { // which may show as a line that is cut
+		return nil, in.over
+	}
 	if err != nil {
 		return nil, from.explain(err)
 	}
+	in.left += 2 * limits.Compressed
+	in.over = fmt.Errorf("tlsrpt: %w: message of more than %d octets", ErrReportLimit, 2*limits.Compressed)
 	out := new(ReceivedMessage)
 	header := textproto.MIMEHeader(message.Header)
 	walk := &partWalk{limits: limits}

@@ -54,7 +54,7 @@ func NewSTSPolicy(domain string, served []byte, patterns []string) *PolicyInfo {
 		if len(bytes.TrimSpace(line)) == 0 {
 			continue
 		}
-		text := cut(strings.ToValidUTF8(string(line), "\ufffd"), room)
+		text := cut(cleanText(string(line)), room)
 		if room -= len(text); text == "" {
 			break
 		}
@@ -103,17 +103,26 @@ func NewNoPolicy(domain string) *PolicyInfo {
 	return &PolicyInfo{Type: PolicyNoPolicyFound, Domain: domain}
 }
 
-// clean returns the texts as valid UTF-8, without empty ones.
+// clean returns the texts as cleanText does, without empty ones.
 func clean(list []string) []string {
 	out := make([]string, 0, len(list))
 	room := maxPolicyText
 	for _, s := range list {
-		s = cut(strings.ToValidUTF8(s, "\ufffd"), room)
+		s = cut(cleanText(s), room)
 		if room -= len(s); s != "" {
 			out = append(out, s)
 		}
 	}
 	return out
+}
+
+// stringMemory is what a string of a list takes besides its octets: its header, the
+// room that the list has in advance, and what the allocator rounds up.
+const stringMemory = 40
+
+// memory is what the policy takes, in octets.
+func (p *PolicyInfo) memory() int64 {
+	return int64(p.size() + stringMemory*(len(p.Lines)+len(p.MXHosts)))
 }
 
 // size is how much text the policy has.

@@ -31,6 +31,16 @@ type TargetState struct {
 	Error string    `json:"error,omitempty"` // the last failure, for people
 }
 
+// sent reports whether a target has taken the report.
+func (p *Progress) sent() bool {
+	for _, t := range p.Targets {
+		if !t.Sent.IsZero() {
+			return true
+		}
+	}
+	return false
+}
+
 const progressSchema = "tlsrpt progress 1"
 
 // MarshalText returns the note as text that people can read: a line with the

@@ -1,9 +1,9 @@
 package tlsrpt
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"io"
 	"mime"
 	"net/http"
 	"strings"
@@ -22,15 +22,19 @@ const receiveTime = 60 * time.Second
 // with that of the mail hosts.
 type Receiver struct {
 	// Accept takes a report and must be set. An error answers the POST with status
-	// 503, so that the sender tries again; so Accept drops duplicates by the id
-	// and submitter of a report, and returns nil for them. It is called by many
-	// goroutines at once.
+	// 503, so that the sender tries again; so a report may come twice, and Accept
+	// returns nil for one that it has. Only a report that is equal in all is the
+	// same one: the id can be foretold, and whoever posts another report with it
+	// beforehand must not keep the true one out. It is called by AtOnce goroutines
+	// at once.
 	Accept func(ctx context.Context, r *Report, warnings []Warning) error
 	// Limits bound a report.
 	Limits Limits
-	// AtOnce bounds the reports that are read at the same time, each of which may
-	// take some times Limits.Decompressed of memory; 0: 4. What is beyond gets
-	// status 503.
+	// AtOnce bounds the reports that are read and given to Accept at the same time,
+	// each of which may take some times Limits.Decompressed of memory; 0: 4. What is
+	// beyond waits, and gets status 503 after 10 seconds. The bodies that are still
+	// coming do not count here, but take 2 * (AtOnce+1) * Limits.Compressed of
+	// memory together at most; what is beyond gets status 503.
 	AtOnce int
 	// Trace is told of each POST that brought no report; nil: nobody is.
 	Trace func(r *http.Request, err error)
@@ -69,11 +73,10 @@ func (h *Receiver) receive(w http.ResponseWriter, request *http.Request) (int, e
 	if !reportType(request) {
 		return http.StatusUnsupportedMediaType, errType
 	}
-	leave, ok := h.slots.enter(h.AtOnce)
-	if !ok {
-		return http.StatusServiceUnavailable, errTooMany
+	atOnce := h.AtOnce
+	if atOnce <= 0 {
+		atOnce = defaultAtOnce
 	}
-	defer leave()
 	// A server without a deadline of its own must not wait for ever. A writer that
 	// knows no deadlines is a test's.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(receiveTime))
@@ -82,16 +85,28 @@ func (h *Receiver) receive(w http.ResponseWriter, request *http.Request) (int, e
 		return http.StatusRequestEntityTooLarge, ErrReportLimit
 	}
 	// Beyond the limit the connection is closed, not drained.
-	body := http.MaxBytesReader(w, request.Body, limits.Compressed)
-	report, warnings, err := ParseReport(body, limits)
-	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
+	body, free, err := h.slots.body(http.MaxBytesReader(w, request.Body, limits.Compressed), bodyShare*int64(atOnce+1)*limits.Compressed)
+	defer free()
 	switch {
-	case errors.Is(err, ErrReportLimit) || tooLarge:
+	case tooLarge(err):
+		return http.StatusRequestEntityTooLarge, err
+	case errors.Is(err, errTooMany):
+		return http.StatusServiceUnavailable, err
+	case err != nil:
+		return http.StatusBadRequest, err
+	}
+	leave, ok := h.slots.enter(request.Context(), atOnce)
+	if !ok {
+		return http.StatusServiceUnavailable, errTooMany
+	}
+	defer leave()
+	report, warnings, err := ParseReport(bytes.NewReader(body), limits)
+	switch {
+	case errors.Is(err, ErrReportLimit):
 		return http.StatusRequestEntityTooLarge, err
 	case err != nil:
 		return http.StatusBadRequest, err
 	}
-	_, _ = io.Copy(io.Discard, body) // what follows compressed data, so that the connection can be used again
 	if err := h.Accept(request.Context(), report, warnings); err != nil {
 		return http.StatusServiceUnavailable, err
 	}

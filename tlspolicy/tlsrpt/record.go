@@ -2,6 +2,7 @@ package tlsrpt
 
 import (
 	"iter"
+	"slices"
 	"strings"
 )
 
@@ -30,11 +31,13 @@ func (r Record) Targets() []Target { return append([]Target(nil), r.targets...) 
 // Warnings returns what was tolerated in the record. The slice is the caller's.
 func (r Record) Warnings() []Warning { return append([]Warning(nil), r.warnings...) }
 
-// usable yields the targets to which reports can be sent.
+// usable yields the targets to which reports can be sent, each once however often
+// and in however many spellings the record has it.
 func (r Record) usable() iter.Seq[Target] {
 	return func(yield func(Target) bool) {
-		for _, t := range r.targets {
-			if t.Usable() && !yield(t) {
+		for i, t := range r.targets {
+			twice := slices.ContainsFunc(r.targets[:i], func(o Target) bool { return o.key() == t.key() })
+			if t.Usable() && !twice && !yield(t) {
 				return
 			}
 		}

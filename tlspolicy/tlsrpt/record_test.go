@@ -254,3 +254,11 @@ func BenchmarkParseRecord(b *testing.B) {
 		}
 	}
 }
+
+// TestLocalAddress: a record does not send mail to a host that only we know by name.
+func TestLocalAddress(t *testing.T) {
+	for _, uri := range []string{"mailto:root@localhost", "mailto:root@mail", "mailto:a@127.0.0.1"} {
+		_, _, problem := parseTarget(uri)
+		require.NotEmpty(t, problem, uri)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Report is a TLS report (RFC 8460 section 4): what one sender saw of one domain
@@ -131,6 +132,35 @@ func (r *Report) Sanitized() *Report {
 	return &c
 }
 
+// validText reports whether s may stand in I-JSON: UTF-8 without noncharacters (RFC
+// 7493 section 2.1).
+func validText(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, noncharacter)
+}
+
+// cleanText returns s as I-JSON may have it.
+func cleanText(s string) string {
+	if validText(s) {
+		return s
+	}
+	return strings.Map(func(r rune) rune {
+		if noncharacter(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\ufffd"))
+}
+
+func cleanTexts(list []string) []string {
+	out := make([]string, len(list))
+	for i, s := range list {
+		out[i] = cleanText(s)
+	}
+	return out
+}
+
+func noncharacter(r rune) bool { return r&0xfffe == 0xfffe || 0xfdd0 <= r && r <= 0xfdef }
+
 func printables(list []string) []string {
 	out := make([]string, len(list))
 	for i, s := range list {
@@ -144,6 +174,7 @@ func printable(s string) string {
 		switch {
 		case r < ' ', 0x7f <= r && r < 0xa0, r == '\u2028', r == '\u2029', r == '\ufeff', // C0, C1, separators
 			'\u200b' <= r && r <= '\u200f', '\u202a' <= r && r <= '\u202e', '\u2060' <= r && r <= '\u206f', // unseen, directions
+			noncharacter(r),
 			r == '\u061c', r == '\u00ad', 0xe0000 <= r && r <= 0xe007f: // the same, tags
 			return -1
 		}

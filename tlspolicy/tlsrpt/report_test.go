@@ -207,3 +207,15 @@ func TestReasons(t *testing.T) {
 		require.True(t, validReason(cleanReason(text)))
 	}
 }
+
+// TestNoncharacters: I-JSON has no place for them (RFC 7493 section 2.1), and a
+// policy of a stranger may have any.
+func TestNoncharacters(t *testing.T) {
+	r := exampleReport()
+	r.Organization = "a\uffffb"
+	r.Policies[0].Policy.Lines = []string{"x\ufffe\ufdd0\U0001fffe\U0010ffffy"}
+	text, err := r.MarshalJSON()
+	require.NoError(t, err)
+	require.Contains(t, string(text), `"a`+"\ufffd"+`b"`)
+	require.Contains(t, string(text), `"x`+strings.Repeat("\ufffd", 4)+`y"`)
+}

@@ -6,7 +6,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
+	"maps"
 	"net/textproto"
 	"sync"
 	"time"
@@ -28,11 +30,22 @@ const (
 	sendDays = 7
 	// leaseTime is for how long a node may send a report.
 	leaseTime = 15 * time.Minute
+	// noteTime bounds how long the note of a delivery may take whose time is over.
+	noteTime = 10 * time.Second
 	// sendsAtOnce bounds the deliveries at once. To one target host goes one.
 	sendsAtOnce = 10
-	// maxDone bounds what is remembered of reports that are done. What is forgotten
-	// is asked of the store again.
-	maxDone = 200_000
+	// hostPatience is how long a delivery waits for another to the same host. Then
+	// it lets others go first and is looked at again by the next look.
+	hostPatience = 5 * time.Second
+	// A host that takes longer than slowSend for a report gets no other for
+	// restFactor times as long, at most longestRest: the domains that name it,
+	// however many, must not take the time of the others.
+	slowSend    = 5 * time.Second
+	restFactor  = 10
+	longestRest = 10 * time.Minute
+	// maxDone bounds what is remembered of the reports of a day that are done. What
+	// is forgotten is asked of the store again.
+	maxDone = memoryDomains
 	// lookEvery is how often Run looks for what is due.
 	lookEvery = time.Minute
 )
@@ -72,7 +85,8 @@ type Reporter struct {
 	Trace func(Event)
 
 	mu    sync.Mutex
-	done  map[memoryKey]struct{} // reports that need no look any more
+	seed  maphash.Seed                // of the hashes in done; made with it
+	done  map[Day]map[uint64]struct{} // reports that need no look any more, by the hash of their domain
 	hosts map[string]*hostLock
 }
 
@@ -82,10 +96,13 @@ type Delivery struct {
 	Domain string
 }
 
-// SendAt returns when the report of a domain and day is sent at the earliest: up to
-// four hours after the day is closed, so that reports do not all go at once.
-func SendAt(day Day, domain string) time.Time {
-	sum := sha256.Sum256([]byte(day.String() + "\x00" + domain))
+// SendAt returns when the report of a submitter about a domain and day is sent at
+// the earliest: up to four hours after the day is closed. The delay differs for the
+// domains of one submitter, so that its reports do not all go at once, and for the
+// submitters of one domain, so that they do not all come at once (RFC 8460 section
+// 4.1). It is the same on every node.
+func SendAt(day Day, domain, submitter string) time.Time {
+	sum := sha256.Sum256([]byte(day.String() + "\x00" + domain + "\x00" + submitter))
 	delay := time.Duration(binary.BigEndian.Uint32(sum[:]) % uint32(sendWithin/time.Second))
 	return day.Next().Begin().Add(sendAfter + delay*time.Second)
 }
@@ -104,12 +121,19 @@ func (r *Reporter) trace(e Event) {
 	}
 }
 
+// submitter returns the domain of the contact in canonical form, however the
+// operator of this node spells it.
+func (r *Reporter) submitter() string {
+	_, domain, _ := plainAddress(r.Contact)
+	return domain
+}
+
 // check finds out whether the fields are set.
 func (r *Reporter) check() error {
 	if r.Store == nil || r.Resolver == nil || r.Organization == "" {
 		return errors.New("tlsrpt: a Reporter needs a Store, a Resolver and an Organization")
 	}
-	if _, _, problem := mailAddress(r.Contact); problem != "" {
+	if _, _, problem := plainAddress(r.Contact); problem != "" {
 		return fmt.Errorf("tlsrpt: contact %q: %s", clip(r.Contact), problem)
 	}
 	return nil
@@ -162,11 +186,7 @@ func (r *Reporter) Run(ctx context.Context) error {
 func (r *Reporter) forget(day Day) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for key := range r.done {
-		if key.day < day {
-			delete(r.done, key)
-		}
-	}
+	maps.DeleteFunc(r.done, func(d Day, _ map[uint64]struct{}) bool { return d < day })
 }
 
 // Due returns the reports that are to be sent at a moment. With an error come
@@ -176,6 +196,7 @@ func (r *Reporter) Due(ctx context.Context, now time.Time) ([]Delivery, error) {
 	if err != nil {
 		return nil, err
 	}
+	submitter := r.submitter()
 	var due []Delivery
 	var failed error
 	for _, day := range days {
@@ -187,7 +208,7 @@ func (r *Reporter) Due(ctx context.Context, now time.Time) ([]Delivery, error) {
 				failed = errors.Join(failed, err)
 				continue
 			}
-			if now.Before(SendAt(day, domain)) || r.isDone(day, domain) {
+			if now.Before(SendAt(day, domain, submitter)) || r.isDone(day, domain) {
 				continue
 			}
 			p, err := r.Store.Progress(ctx, day, domain)
@@ -209,17 +230,23 @@ func (r *Reporter) Due(ctx context.Context, now time.Time) ([]Delivery, error) {
 func (r *Reporter) isDone(day Day, domain string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	_, done := r.done[memoryKey{day, domain}]
+	if r.done == nil {
+		return false
+	}
+	_, done := r.done[day][maphash.String(r.seed, domain)]
 	return done
 }
 
 func (r *Reporter) setDone(day Day, domain string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.done == nil || len(r.done) >= maxDone {
-		r.done = make(map[memoryKey]struct{})
+	if r.done == nil {
+		r.done, r.seed = make(map[Day]map[uint64]struct{}), maphash.MakeSeed()
 	}
-	r.done[memoryKey{day, domain}] = struct{}{}
+	if r.done[day] == nil || len(r.done[day]) >= maxDone {
+		r.done[day] = make(map[uint64]struct{})
+	}
+	r.done[day][maphash.String(r.seed, domain)] = struct{}{}
 }
 
 // permanent reports whether another try is of no use.

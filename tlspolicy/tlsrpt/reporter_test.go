@@ -95,8 +95,8 @@ func TestDue(t *testing.T) {
 	require.Equal(t, 400, due("2026-03-02T04:20:00Z"))
 	require.Equal(t, 401, due("2026-03-03T04:20:00Z"))
 	require.Zero(t, due("2026-03-20T00:00:00Z"), "too old")
-	require.Equal(t, SendAt(day("2026-03-01"), "a.example"), SendAt(day("2026-03-01"), "a.example"))
-	require.NotEqual(t, SendAt(day("2026-03-01"), "a.example").Sub(day("2026-03-01").End()), SendAt(day("2026-03-02"), "a.example").Sub(day("2026-03-02").End()), "not at the same hour every day")
+	require.Equal(t, SendAt(day("2026-03-01"), "a.example", "s.example"), SendAt(day("2026-03-01"), "a.example", "s.example"))
+	require.NotEqual(t, SendAt(day("2026-03-01"), "a.example", "s.example").Sub(day("2026-03-01").End()), SendAt(day("2026-03-02"), "a.example", "s.example").Sub(day("2026-03-02").End()), "not at the same hour every day")
 }
 
 // TestDeliver: a report to a mail and an https target, through a real server each.

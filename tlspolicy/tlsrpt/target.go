@@ -37,6 +37,14 @@ type Target struct {
 // Usable reports whether reports can be sent to the target.
 func (t Target) Usable() bool { return t.Host != "" }
 
+// key is the same for two spellings of a target.
+func (t Target) key() string {
+	if t.Address != "" {
+		return t.Address
+	}
+	return t.URI
+}
+
 // String returns the URI.
 func (t Target) String() string { return t.URI }
 
@@ -113,32 +121,41 @@ func validScheme(s string) bool {
 	return true
 }
 
-// mailAddress reads the one address of a mailto URI (RFC 6068). Only a dot-atom
-// is taken before the @: whatever needs quotes has no business in a header field
-// that a stranger fills.
+// mailAddress reads the one address of a mailto URI (RFC 6068).
 func mailAddress(encoded string) (address, domain, problem string) {
-	decoded := encoded
 	if strings.IndexByte(encoded, '%') >= 0 {
-		var err error
-		if decoded, err = url.PathUnescape(encoded); err != nil {
+		decoded, err := url.PathUnescape(encoded)
+		if err != nil {
 			return "", "", "malformed percent-encoding"
 		}
+		encoded = decoded
 	}
-	at := strings.LastIndexByte(decoded, '@')
+	return plainAddress(encoded)
+}
+
+// plainAddress reads a mail address and returns it with its domain in canonical
+// form. Only a dot-atom is taken before the @: whatever needs quotes has no business
+// in a header field that a stranger fills. The domain must be one that others know,
+// too: a record must not send mail to a host of ours.
+func plainAddress(s string) (address, domain, problem string) {
+	at := strings.LastIndexByte(s, '@')
 	if at <= 0 {
 		return "", "", "not a mail address"
 	}
-	if at > maxLocalPart || !dotAtom(decoded[:at]) {
+	if at > maxLocalPart || !dotAtom(s[:at]) {
 		return "", "", "not one address of atoms and dots"
 	}
-	domain, err := hostname.Parse(decoded[at+1:])
+	domain, err := hostname.Parse(s[at+1:])
 	if err != nil {
 		return "", "", "the domain of the address is malformed"
 	}
-	if domain == decoded[at+1:] {
-		return decoded, domain, ""
+	if last := domain[strings.LastIndexByte(domain, '.')+1:]; last == domain || strings.Trim(last, "0123456789") == "" {
+		return "", "", "the domain of the address is not fully qualified"
 	}
-	return decoded[:at+1] + domain, domain, ""
+	if domain == s[at+1:] {
+		return s, domain, ""
+	}
+	return s[:at+1] + domain, domain, ""
 }
 
 // dotAtom obeys RFC 5322 section 3.2.3.

@@ -5,7 +5,10 @@
 //	store, err := redisstore.New(server, redisstore.Options{})
 //	aggregator, err := tlsrpt.NewAggregator(store, tlsrpt.AggregatorOptions{})
 //
-// Any redis.UniversalClient does: one server, Sentinel, Cluster, Ring.
+// Any redis.UniversalClient does: one server, Sentinel, Cluster, Ring. The tests run
+// against each of them, with the redis-server of Debian. Replication is asynchronous:
+// what a master has acknowledged and not yet passed on is lost when Sentinel or a
+// Cluster puts a replica in its place.
 //
 // # What is in Redis
 //

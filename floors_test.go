@@ -53,10 +53,10 @@ var house = []room{
 	{dir: "tlspolicy/tlsrpt/dirstore", imports: []string{"tlspolicy/tlsrpt", "internal"}},
 	{dir: "tlspolicy/tlsrpt/redisstore", imports: []string{"tlspolicy/tlsrpt", "internal"}, modules: []string{"github.com/redis/go-redis"}},
 
-	{dir: "smtpclient", imports: []string{"dane", "dane/dnssec", "mtasts", "certs", "tlspolicy", "tlspolicy/tlsrpt",
+	{dir: "smtpclient", imports: []string{"dane", "dane/dnssec", "mtasts", "mtasts/dirstore", "certs", "tlspolicy", "tlspolicy/tlsrpt",
 		"internal", "internal/lab", "internal/testpki", "internal/dnstest"}, modules: []string{"golang.org/x/net/idna"}},
 	{dir: "smtpserver", imports: []string{"internal", "internal/testpki"}, modules: []string{"golang.org/x/net/idna"}},
-	{dir: "smtpserver/gosmtp", imports: []string{"smtpserver", "internal", "internal/testpki"}, modules: []string{"github.com/emersion/go-smtp"}},
+	{dir: "smtpserver/gosmtp", imports: []string{"smtpserver", "internal", "internal/testpki"}, modules: []string{"github.com/emersion/go-smtp", "github.com/emersion/go-sasl"}},
 
 	{dir: "examples", imports: []string{"*"}, modules: []string{"*"}},
 	{dir: ".", imports: nil}, // the map has no code

@@ -60,6 +60,8 @@ type attempt struct {
 	requirement tlspolicy.Requirement
 	generation  uint64 // of the trust, before anything was checked
 	a           Attempt
+	decided     tlspolicy.Decision // on the connection, whatever became of it after
+	noTLS       error              // why there is no TLS session although the server offers it
 	talk        *talk
 	name        string // our name in EHLO
 	esmtp       bool
@@ -92,6 +94,7 @@ func (t *attempt) run(ctx context.Context, d dialed) (*Session, error) {
 		t.a.Stage = StageReady
 		s := t.session(l)
 		t.x.record(ctx, t.a, t.plan)
+		t.x.collect(ctx, t.plan, t.decided, &t.a, t.noTLS)
 		return s, nil
 	}
 	if ctx.Err() != nil {
@@ -101,6 +104,7 @@ func (t *attempt) run(ctx context.Context, d dialed) (*Session, error) {
 	unbind()
 	t.a.Err = err
 	t.x.record(ctx, t.a, t.plan)
+	t.x.collect(ctx, t.plan, t.decided, &t.a, t.noTLS)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
@@ -122,7 +126,6 @@ func (t *attempt) speak(ctx context.Context) (polite bool, err error) {
 	if err != nil {
 		return alive(err), err
 	}
-	var cause error // why there is no TLS, if policy has a say in it
 	if offered && t.requirement.Kind() != tlspolicy.KindClear {
 		refused, err := t.startTLS(ctx)
 		var failed *HandshakeError
@@ -134,12 +137,12 @@ func (t *attempt) speak(ctx context.Context) (polite bool, err error) {
 		case err != nil:
 			return alive(err), err
 		}
-		cause = err
+		t.noTLS = err
 	}
 	if ctx.Err() != nil { // what our own end made fail is no finding about the server
 		return false, ctx.Err()
 	}
-	t.a.Decision = t.requirement.Decide(t.a.Outcome)
+	t.decide()
 	switch t.a.Decision.Action {
 	case tlspolicy.DeliverClear:
 		if t.talk.tls == nil && t.a.Outcome.TLS != tlspolicy.TLSHandshakeFailed {
@@ -150,10 +153,17 @@ func (t *attempt) speak(ctx context.Context) (polite bool, err error) {
 			return t.inside(ctx)
 		}
 	}
+	cause := t.noTLS
 	if cause == nil {
 		cause = t.a.Unverified
 	}
 	return t.a.Outcome.TLS != tlspolicy.TLSHandshakeFailed, t.refuse(cause)
+}
+
+// decide asks policy about the connection as it is.
+func (t *attempt) decide() {
+	t.decided = t.requirement.Decide(t.a.Outcome)
+	t.a.Decision = t.decided
 }
 
 // refuse is the error of an attempt that the Decision ends. Going on in clear
@@ -291,8 +301,9 @@ func (t *attempt) inside(ctx context.Context) (polite bool, err error) {
 	if ctx.Err() == nil && isAlert(err) && t.talk.nothingHeard() {
 		t.a.Stage = StageHandshake
 		t.handshakeFailed()
-		t.a.Decision = t.requirement.Decide(t.a.Outcome)
-		return false, t.refuse(&HandshakeError{Cause: CauseAlert, Err: err})
+		t.decide()
+		t.noTLS = &HandshakeError{Cause: CauseAlert, Err: err}
+		return false, t.refuse(t.noTLS)
 	}
 	// The session met the policy and then broke; policy has nothing to say to it.
 	t.a.Decision = tlspolicy.Decision{}

@@ -55,6 +55,7 @@ func (c *config) reach(ctx context.Context, ways []*delivery) (*Session, error) 
 		begin := time.Now()
 		var s *Session
 		s, x.err = x.run(ctx)
+		x.collectMX(ctx)
 		x.report.Elapsed += time.Since(begin)
 		if x.err == nil {
 			together(ways[:i+1])
@@ -111,6 +112,7 @@ type delivery struct {
 	report   *Report
 	last     *hostPlan // host of the last attempt recorded
 	quiet    bool      // no events: nothing is to be delivered
+	noReport bool      // nothing for Dialer.Reports either
 	probing  bool      // look at everything, remember nothing
 	anyTLS   bool      // old versions of TLS will do
 	err      error     // how it ended, or why no host was found

@@ -19,6 +19,7 @@ import (
 	"github.com/smtpsec/smtpsec/internal/hostname"
 	"github.com/smtpsec/smtpsec/mtasts"
 	"github.com/smtpsec/smtpsec/tlspolicy"
+	"github.com/smtpsec/smtpsec/tlspolicy/tlsrpt"
 )
 
 // PolicyTable gives the settings of a destination. *tlspolicy.Table and
@@ -134,6 +135,13 @@ type Dialer struct {
 	Timeouts Timeouts
 	Limits   Limits
 
+	// Reports is told of every attempt that came to the point where STARTTLS was due
+	// or that policy stopped before, for the reports that receiving domains ask for
+	// (RFC 8460): a *tlsrpt.Aggregator. A session is counted at its handshake and not
+	// when it is used again, a second connection for clear text is not, and Plan and
+	// Probe count nothing. Nil: nothing is collected.
+	Reports tlsrpt.Collector
+
 	// OnEvent learns what happens in a Dial, and OnAlert at its end that a domain
 	// gets no mail because of TLS. They are called synchronously and must not
 	// block. Nil: nobody learns it.
@@ -173,6 +181,7 @@ type config struct {
 	verifier *tlspolicy.Verifier
 	sessions tls.ClientSessionCache // nil: none
 	dane     dane.Options
+	policies *policies
 	now      func() time.Time
 	dial     func(ctx context.Context, network, address string) (net.Conn, error)
 	log      *slog.Logger
@@ -236,6 +245,7 @@ func (d *Dialer) configure() (*config, error) {
 	}
 	c.sessions = newSessions(d.Sessions)
 	c.verifier = tlspolicy.NewVerifier(d.Trust, d.Verify)
+	c.policies = new(policies)
 	c.dane = dane.Options{Now: c.now, Cache: dane.NewChainCache(0, 0)}
 	return c, nil
 }

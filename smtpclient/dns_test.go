@@ -15,6 +15,16 @@ import (
 	"github.com/smtpsec/smtpsec/tlspolicy"
 )
 
+// aliasLoop makes the owner of the TLSA records of mx.<domain> an alias that leads
+// back to itself.
+func aliasLoop(domain string) func(d *lab.Domain) {
+	return func(d *lab.Domain) {
+		d.Hosts[0].TLSA = nil
+		owner := "_25._tcp.mx." + domain + "."
+		d.Records = []string{owner + " IN CNAME round." + domain + ".", "round IN CNAME " + owner}
+	}
+}
+
 // TestDNSFaults: one failed or forged answer at a time, in an otherwise secure
 // world with TLSA records that match.
 func TestDNSFaults(t *testing.T) {
@@ -70,6 +80,7 @@ func TestDNSFaults(t *testing.T) {
 		{"MX host lies in an unsigned zone", "d12.example", func(d *lab.Domain) {
 			d.MX = []lab.MX{{Host: "mx.unsigned.example", Pref: 5}}
 		}, plain, plain, tlspolicy.ReasonDANERequiredInsecure, ""},
+		{"TLSA record is an alias of itself", "d13.example", aliasLoop("d13.example"), plain, failed, failed, ""},
 	}
 	world := lab.World{Domains: []lab.Domain{{Name: "unsigned.example", Hosts: []lab.Host{{Name: "mx.unsigned.example"}}}}}
 	for i, test := range tests {

@@ -29,7 +29,8 @@
 // asks for (RFC 8689), and Routes lead domains elsewhere than to their MX hosts. Plan
 // stops before connecting: it tells what would happen, and gives connection pools the
 // keys by which they know which deliveries may share a Session. Probe connects to
-// everything and sends nothing. CheckResolver belongs where a program starts.
+// everything and sends nothing. CheckResolver belongs where a program starts. Reports
+// counts how TLS went, for the domains that ask senders about it (RFC 8460).
 //
 // What is promised:
 //   - Nothing that a server says is permanent: an Error is, only if DNS says that

@@ -17,6 +17,45 @@ import (
 	"github.com/smtpsec/smtpsec/tlspolicy"
 )
 
+// What can go wrong, and the tests that show what becomes of the delivery then.
+// TestProduct runs all of it that the lab can do against every setting and
+// publication; the others say by hand what must come out, or look closer.
+//
+//	STARTTLS stripped or mangled                        TestFaultMatrix, TestProduct, TestAttackerInPath
+//	EHLO 500, HELO 250                                  TestFaultMatrix, TestProduct, TestHELO
+//	STARTTLS answered 250, 354, 454, 502, 554           TestFaultMatrix, TestProduct, TestSTARTTLSReplies
+//	STARTTLS answered 421, end, junk, silence           TestFaultMatrix, TestProduct, TestSTARTTLSReplies
+//	bytes behind the 220, in one segment and in two     TestFaultMatrix, TestProduct, TestSTARTTLSReplies, TestAttackerInPath
+//	after the 220: plaintext, alert, end, reset, stall,
+//	  1 MiB of certificates, TLS 1.0, no common suite   TestFaultMatrix, TestProduct, TestSlowPhases
+//	certificate self-signed, unknown CA, expired, not
+//	  yet valid, wrong name, SHA-1, clientAuth only,
+//	  missing intermediate                              TestFaultMatrix, TestProduct, TestErrorsReachable
+//	client certificate refused, TLS 1.2 and 1.3         TestClientCertificateRefused, TestFaultMatrix, TestProduct
+//	extensions differ inside TLS                        TestDialOverTLS, TestAttackerInPath
+//	REQUIRETLS only in the clear EHLO                   TestRequireTLS
+//	EHLO inside TLS 5xx, end                            TestFaultMatrix, TestProduct, TestInsideTLS
+//	cut at each octet up to the first flight            TestResetAtEveryOctet, TestCutAtEveryOctet
+//	slow, endless, mixed, 64 KiB, NUL, bare CR          TestFaultMatrix, TestProduct, TestSlowPhases, TestReplyRefused
+//	greeting 421, 521, 554 on one host of two           TestGreetings
+//	clear reconnect refused, STARTTLS again, 554        TestReconnectClear, TestProduct
+//	bogus or SERVFAIL for MX, A, AAAA, TLSA             TestDNSFaults, TestProduct
+//	AAAA SERVFAIL with A secure; MX NXDOMAIN; MX alias
+//	  into an unsigned zone; TLSA alias loop            TestDNSFaults, TestFailedFamily, TestProduct
+//	TLSA all unusable                                   TestProduct, TestWorld
+//	TLSA changed between two Dials                      TestChanges
+//	mixed MX set                                        TestWorld
+//	MTA-STS: MX not listed, testing with a bad
+//	  certificate                                       TestProduct, TestWorld, TestMTASTS
+//	MTA-STS: id changed mid-queue                       TestChanges, TestRecheck
+//	MTA-STS: policy host down, with and without cache   TestPolicyHostFaults
+//	MX set: null, null and real, 200 hosts, address
+//	  as exchange                                       TestMXSets
+//	MX set: self in the middle; all equal; loopback     TestSelf; TestEqualPreferences; TestAddresses
+//	two domains, one MX: pooled session, TLS ticket     TestReuseKeyProperty, TestKeyParts, TestResumption
+//	context over in each phase                          TestContextInEachPhase, TestContextBeforeConnecting, TestCancelMany
+//	any server at all                                   FuzzServer, TestAttackerInPath
+//
 // ends says how a Dial to a host with a fault ends: what is delivered, or the
 // TLS outcome or error that it is left with.
 type ends struct {

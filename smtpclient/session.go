@@ -205,6 +205,8 @@ const closingAlert = 100 * time.Millisecond
 func (s *Session) Close() error {
 	s.close.Do(func() {
 		if s.tls != nil {
+			// Not only what Close writes needs a deadline: a Read may hold it up, in which
+			// crypto/tls answers a key update of a peer that has stopped reading.
 			s.link.limit(time.Now().Add(closingAlert))
 			s.tls.Close()
 		}

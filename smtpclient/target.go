@@ -22,6 +22,9 @@ type Target struct {
 	// RequireTLS only hosts that offer REQUIRETLS inside TLS give a Session; the
 	// option of the MAIL command is the caller's to send.
 	Message tlspolicy.Message
+	// NoReport keeps the delivery out of Dialer.Reports. It is for mail that carries
+	// TLS reports itself, which would be reported on for ever.
+	NoReport bool
 }
 
 // String returns Domain, or Host if there is none.
@@ -36,7 +39,7 @@ func (t Target) String() string {
 // each hop of its route, or one to its MX hosts. Nothing has been looked up but
 // the policy.
 func (c *config) ways(t Target) ([]*delivery, error) {
-	way := delivery{conf: c, port: c.port, budget: new(c.limits.Connections), message: t.Message}
+	way := delivery{conf: c, port: c.port, budget: new(c.limits.Connections), message: t.Message, noReport: t.NoReport}
 	report := Report{}
 	var self []candidate // the host of an address literal
 	if addr, ok := hostname.Literal(t.Domain); ok {

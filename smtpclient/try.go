@@ -62,6 +62,7 @@ func (x *delivery) tryHost(ctx context.Context, p *hostPlan, late func()) (*Sess
 	x.hostEvents(ctx, p)
 	if p.err != nil {
 		x.record(ctx, Attempt{Stage: p.stage, Decision: p.decision, Err: p.err}, p)
+		x.collect(ctx, p, p.decision, &Attempt{}, nil)
 		return nil, errNext
 	}
 	r := race{

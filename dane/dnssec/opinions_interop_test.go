@@ -239,10 +239,12 @@ func (d delv) verdict(q Question) (string, string) {
 	return verdict, string(out)
 }
 
-// forDelv chooses among questions: delv starts anew for each, so every stride-th name is asked for TLSA and A. With
-// SMTPSEC_DELV=all in the environment it is every name and type, which takes a quarter of an hour.
+// everyDelv has delv asked for every name and type, which takes a quarter of an hour, since it starts anew for each.
+var everyDelv = os.Getenv("SMTPSEC_DELV") == "all"
+
+// forDelv chooses what delv is asked: every stride-th name, TLSA and A, unless everyDelv.
 func forDelv(names []string, stride int) []Question {
-	if os.Getenv("SMTPSEC_DELV") == "all" {
+	if everyDelv {
 		return everyType(names)
 	}
 	var some []Question

@@ -5,6 +5,7 @@
 //	go run ./examples/quickstart
 //	go run ./examples/quickstart -explain sts-mx.example
 //	go run ./examples/quickstart -message mail.eml -dane mandatory
+//	go run ./examples/quickstart -explain sts-mx.example -reports
 //
 // It prints what became of the message for each destination and mode, then looks
 // into the mail hosts: they must hold exactly the messages that the table says,
@@ -76,6 +77,7 @@ type options struct {
 	settings tlspolicy.Settings
 	resolver string
 	dns      string
+	reports  bool
 	hold     bool
 	colour   string
 }
@@ -95,6 +97,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.TextVar(&o.settings.Fallback, "fallback", o.settings.Fallback, "fallback `setting`: after which failures Preferred may use clear text: after-220, always or before-220")
 	f.StringVar(&o.resolver, "resolver", "validator", "`who` says which DNS answers are secure: our own validator, or a stub that believes the lab's resolver")
 	f.StringVar(&o.dns, "dns", "", "let the validating resolver listen on this loopback `address`, as 127.0.0.1:5353")
+	f.BoolVar(&o.reports, "reports", false, "show the TLS reports (RFC 8460) that the sender owes to the domains")
 	f.BoolVar(&o.hold, "hold", false, "keep the Internet running until interrupted, to look around in it")
 	f.StringVar(&o.colour, "color", "auto", "`when` to draw boxes and colours: auto (on a terminal), always or never")
 	if err := f.Parse(args); err != nil {
@@ -173,6 +176,15 @@ func quickstart(ctx context.Context, o *options, stdin io.Reader, stdout, stderr
 		audit := trial.audit()
 		screen.results(trial, audit)
 		problems = append(trial.unexpected(), audit.problems...)
+	}
+	if trial.counted != nil {
+		reports, err := trial.counted.reports(ctx)
+		if err == nil {
+			err = screen.reports(reports)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	screen.problems(problems)
 	if err := screen.out.err; err != nil {

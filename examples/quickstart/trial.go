@@ -34,6 +34,7 @@ type trial struct {
 	destinations []lab.Destination
 	dialers      map[tlspolicy.Mode]*smtpclient.Dialer
 	results      [][]result // by destination, then by mode
+	counted      *counting  // for TLS reports; nil: nobody wants to see them
 	elapsed      time.Duration
 }
 
@@ -60,6 +61,11 @@ func newTrial(internet *lab.Lab, o *options, message []byte, destinations []lab.
 	if err != nil {
 		return nil, err
 	}
+	if o.reports {
+		if t.counted, err = newCounting(); err != nil {
+			return nil, err
+		}
+	}
 	for _, mode := range o.modes {
 		settings := o.settings
 		settings.Mode = mode
@@ -79,6 +85,9 @@ func newTrial(internet *lab.Lab, o *options, message []byte, destinations []lab.
 			MTASTS:      policies,
 			Trust:       trust,
 			DialContext: internet.DialContext,
+		}
+		if t.counted != nil {
+			dialer.Reports = t.counted.aggregator
 		}
 		if err := dialer.Validate(); err != nil {
 			return nil, err

@@ -2,8 +2,8 @@ package smtpserver
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"net/netip"
-	"sort"
 )
 
 // ipv4Index finds the group of an IPv4 address. starts holds where each disjoint
@@ -67,33 +67,57 @@ func (x *ipv4Index) lookup(peer netip.Addr) int32 {
 type ipv6Index struct {
 	starts []number
 	groups []int32
-	// top has every topStride-th start, so that the first steps of a search in a
-	// large table stay within a few pages of memory.
-	top []number
+	// first has, for each value of the 16 bits behind those that all starts but the
+	// lowest have in common, the number of starts below it. Small tables do without.
+	first []int32
+	skip  uint // the number of common bits, at most 48
 }
-
-const topStride = 64
 
 func newIPv6Index(spans []span) ipv6Index {
 	folded := disjoint(spans)
-	x := ipv6Index{make([]number, len(folded)), make([]int32, len(folded)), nil}
+	x := ipv6Index{starts: make([]number, len(folded)), groups: make([]int32, len(folded))}
 	for i, b := range folded {
 		x.starts[i], x.groups[i] = b.start, b.group
-		if i%topStride == 0 {
-			x.top = append(x.top, b.start)
+	}
+	if len(x.starts) < indexedFrom {
+		return x
+	}
+	low, high := x.starts[1].hi, x.starts[len(x.starts)-1].hi
+	x.skip = min(uint(bits.LeadingZeros64(low^high)), 48)
+	x.first = make([]int32, 1<<16+1)
+	i := 1
+	for key := range x.first {
+		for i < len(x.starts) && x.key(x.starts[i]) < key {
+			i++
 		}
+		x.first[key] = int32(i)
 	}
 	return x
 }
 
+// key returns the bits that first goes by, for a number between the starts.
+func (x *ipv6Index) key(n number) int { return int(n.hi << x.skip >> 48) }
+
 func (x *ipv6Index) lookup(peer netip.Addr) int32 {
 	at := numberOf(peer)
-	block := notAbove(x.top, at) * topStride
-	return x.groups[block+notAbove(x.starts[block:min(block+topStride, len(x.starts))], at)]
-}
-
-// notAbove returns the index of the last start that is not above at. The first
-// start is zero.
-func notAbove(starts []number, at number) int {
-	return sort.Search(len(starts), func(i int) bool { return at.less(starts[i]) }) - 1
+	lo, hi := 0, len(x.starts)
+	if x.first != nil {
+		switch {
+		case at.less(x.starts[1]):
+			return x.groups[0]
+		case !at.less(x.starts[hi-1]):
+			return x.groups[hi-1]
+		}
+		key := x.key(at)
+		lo, hi = int(x.first[key]), int(x.first[key+1])
+	}
+	// The interval of at begins at the last start that is not above it.
+	for lo < hi {
+		if mid := int(uint(lo+hi) >> 1); at.less(x.starts[mid]) {
+			hi = mid
+		} else {
+			lo = mid + 1
+		}
+	}
+	return x.groups[lo-1]
 }

@@ -2,7 +2,6 @@ package smtpserver
 
 import (
 	"cmp"
-	"container/heap"
 	"encoding/binary"
 	"math/bits"
 	"net/netip"
@@ -72,11 +71,11 @@ func disjoint(spans []span) []boundary {
 	var open spanHeap
 	for i, at := 0, (number{}); ; {
 		for i < len(spans) && !at.less(spans[i].lo) {
-			heap.Push(&open, spans[i])
+			open.push(spans[i])
 			i++
 		}
 		for len(open) > 0 && open[0].hi.less(at) {
-			heap.Pop(&open)
+			open.pop()
 		}
 		group := none
 		if len(open) > 0 {
@@ -106,15 +105,39 @@ func disjoint(spans []span) []boundary {
 	}
 }
 
-// spanHeap has the span with the least group on top.
+// spanHeap has the span with the least group on top. It is container/heap without
+// its boxes: a table has a million spans.
 type spanHeap []span
 
-func (h spanHeap) Len() int           { return len(h) }
-func (h spanHeap) Less(i, j int) bool { return h[i].group < h[j].group }
-func (h spanHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *spanHeap) Push(x any)        { *h = append(*h, x.(span)) }
-func (h *spanHeap) Pop() any {
-	top := (*h)[len(*h)-1]
-	*h = (*h)[:len(*h)-1]
-	return top
+func (h *spanHeap) push(s span) {
+	*h = append(*h, s)
+	v := *h
+	for i := len(v) - 1; i > 0; {
+		parent := (i - 1) / 2
+		if v[parent].group <= v[i].group {
+			return
+		}
+		v[i], v[parent] = v[parent], v[i]
+		i = parent
+	}
+}
+
+func (h *spanHeap) pop() {
+	v := *h
+	v[0] = v[len(v)-1]
+	v = v[:len(v)-1]
+	*h = v
+	for i := 0; ; {
+		least := i
+		for child := 2*i + 1; child <= 2*i+2 && child < len(v); child++ {
+			if v[child].group < v[least].group {
+				least = child
+			}
+		}
+		if least == i {
+			return
+		}
+		v[i], v[least] = v[least], v[i]
+		i = least
+	}
 }

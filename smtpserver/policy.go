@@ -127,6 +127,8 @@ type Policy struct {
 	MaxRcptsPerMessage int   // with an adapter. Unset: 1,000
 	MaxRcptsPerHour    int   // from one address (IPv6: one /64), with an adapter. Unset: no limit
 	MaxMessageBytes    int64 // with an adapter. Unset: 100 MiB
+
+	refusal []byte // the reply line of Reject, in a settled policy
 }
 
 // Rejection is what a rejected peer is told.
@@ -222,6 +224,7 @@ func (p Policy) settle(group string, defaults Policy) (*Policy, []*PolicyError) 
 	or(&rejection.Code, rejection.defaultCode())
 	or(&rejection.Text, "Access denied")
 	p.Reject = &rejection
+	p.refusal = rejection.refusal()
 	if p.Banner != nil {
 		banner := *p.Banner
 		or(&banner.Code, 220)

@@ -187,7 +187,7 @@ func (s *Store) noteDemonstration(st *storeState, role string) {
 }
 
 func certificateEvent(kind EventKind, name string, cert *x509.Certificate, place string) Event {
-	return Event{Kind: kind, Name: name, Cert: fingerprint(cert), Subject: cert.Subject.String(), NotAfter: cert.NotAfter, Place: place}
+	return Event{Kind: kind, Name: name, Cert: fingerprint(cert), Subject: subjectText(cert), NotAfter: cert.NotAfter, Place: place}
 }
 
 // clone returns a copy to be changed; serve must be called on it.

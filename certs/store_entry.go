@@ -108,7 +108,7 @@ func (s *Store) Signer(name string) (PrivateKey, error) {
 // describe returns the line of an entry and all its findings.
 func (s *Store) describe(st *storeState, e *entry) (Entry, []Finding) {
 	leaf := e.chain[0]
-	line := Entry{Name: e.name, CommonName: displayName(leaf), Issuer: leaf.Issuer.String(), NotAfter: leaf.NotAfter,
+	line := Entry{Name: e.name, CommonName: displayName(leaf), Issuer: issuerText(leaf), NotAfter: leaf.NotAfter,
 		KeyKind: keyKind(leaf.PublicKey), Origin: e.origin(), Roles: st.rolesOf(e.folder)}
 	findings := s.findings(st, e)
 	for _, f := range findings {

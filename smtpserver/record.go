@@ -50,7 +50,7 @@ func (r *records) next(b []byte) (n int, rec record, state recordState) {
 		r.head[r.n] = b[n]
 		n, r.n = n+1, r.n+1
 		if !r.plausible() {
-			return n + len(rest(b[n:], recordHeader-r.n)), record{}, recordBroken
+			return n - 1 + headerRest(b[n-1:], recordHeader-r.n), record{}, recordBroken
 		}
 		if r.n == recordHeader {
 			r.left = r.size()
@@ -73,15 +73,15 @@ func (r *records) next(b []byte) (n int, rec record, state recordState) {
 	return n, rec, recordComplete
 }
 
-// rest returns what else of a broken header the server may have, so that its TLS
-// stack can see what is wrong: nothing that a line ends in, for "DATA" and an LF are
-// as long as a header.
-func rest(b []byte, most int) []byte {
-	b = b[:min(len(b), most)]
-	if bytes.ContainsAny(b, "\r\n") {
-		return nil
+// headerRest returns how much the server may have from the octet of a header on that
+// breaks it: that one and, so that a TLS stack can see what is wrong, up to more of the
+// header. But nothing that a line ends in: "DATA" and an LF are as long as a header.
+func headerRest(b []byte, more int) int {
+	n := min(1+more, len(b))
+	if bytes.ContainsAny(b[:n], "\r\n") {
+		return 1
 	}
-	return b
+	return n
 }
 
 func (r *records) size() int { return int(r.head[3])<<8 | int(r.head[4]) }

@@ -48,6 +48,9 @@ var sites = []struct {
 	{site{label: "daneplain", tls: NoTLS, tlsa: "mismatch"}, "TLSA records demand TLS", "dane-tls-required-absent", "dane-tls-required-absent", "dane-tls-required-absent", "dane-tls-required-absent"},
 	{site{label: "daneunusable", cert: "self-signed", tlsa: "unusable"}, "TLS without authentication", tlsOnly, tlsOnly, untrusted, untrusted},
 	{site{label: "unusableplain", tls: NoTLS, tlsa: "unusable"}, "and not without TLS", "dane-unusable-tls-required-absent", absentTLS, absentTLS, absentTLS},
+	{site{label: "unsigneddane", zone: "unsigned", cert: "good", tlsa: "mismatch"}, "TLSA records without DNSSEC are none", tlsOnly, tlsOnly, verified, verified},
+	{site{label: "unsignedsts", zone: "unsigned", cert: "good", sts: "enforce"}, "MTA-STS needs no DNSSEC", verified, verified, verified, verified},
+	{site{label: "unsignedself", zone: "unsigned", cert: "self-signed", sts: "enforce"}, "and is no weaker there", "sts-cert-untrusted", "sts-cert-untrusted", "sts-cert-untrusted", "sts-cert-untrusted"},
 	{site{label: "sts", cert: "good", sts: "enforce"}, "passes", verified, verified, verified, verified},
 	{site{label: "stsself", cert: "self-signed", sts: "enforce"}, "RFC 8461 section 4.2", "sts-cert-untrusted", "sts-cert-untrusted", "sts-cert-untrusted", "sts-cert-untrusted"},
 	{site{label: "stsname", cert: "wrong-name", sts: "enforce"}, "RFC 8461 section 4.1", "sts-cert-name-mismatch", "sts-cert-name-mismatch", "sts-cert-name-mismatch", "sts-cert-name-mismatch"},
@@ -125,7 +128,7 @@ func deliver(t *testing.T, r *Receiver, d *smtpclient.Dialer, s site, id string)
 	if err != nil {
 		var refused *smtpclient.Error
 		require.ErrorAs(t, err, &refused)
-		require.False(t, refused.Permanent)
+		require.False(t, refused.Permanent, refused)
 		lines := r.Log.Wait(t, mark, r.Closed, connections(refused.Report))
 		require.Zero(t, r.Saw(lines).Messages, "a message without a session")
 		return refused.Reason.String()

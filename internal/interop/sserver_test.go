@@ -148,7 +148,7 @@ func TestOpenSSL(t *testing.T) {
 		servers[c.label] = StartOpenSSL(t, netip.AddrPortFrom(addr, port), append(options, strings.Fields(c.options)...)...)
 		addr = addr.Next()
 	}
-	w := &world{pki: p, port: port, dns: startDNS(t, records, nil), policies: ststest.NewPolicyHost()}
+	w := &world{pki: p, port: port, dns: startDNS(t, map[string][]string{"example": records}), policies: ststest.NewPolicyHost()}
 	t.Cleanup(w.policies.Close)
 	resolver := w.dns.stub(t)
 	for _, mode := range []tlspolicy.Mode{tlspolicy.Preferred, tlspolicy.Required, tlspolicy.RequiredVerify} {
@@ -169,7 +169,7 @@ func deliverTo(t *testing.T, server *OpenSSLServer, d *smtpclient.Dialer, label 
 	if err != nil {
 		var refused *smtpclient.Error
 		require.ErrorAs(t, err, &refused)
-		require.False(t, refused.Permanent)
+		require.False(t, refused.Permanent, refused)
 		require.Len(t, server.Messages(), before)
 		return refused.Reason.String()
 	}

@@ -3,6 +3,7 @@
 package interop
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -22,9 +23,10 @@ import (
 	"github.com/smtpsec/smtpsec/tlspolicy"
 )
 
-// A site is a recipient domain <label>.example with one mail host, mx.<label>.example.
+// A site is a recipient domain with one mail host, mx.<domain>.
 type site struct {
 	label string
+	zone  string // above the domain; "" = example, which is signed, or unsigned
 	tls   TLSUse
 	cert  string // good, self-signed, expired, wrong-name, ...; see leaf
 	ask   bool   // the host asks for a client certificate
@@ -32,7 +34,7 @@ type site struct {
 	sts   string // enforce or testing; "" = no policy
 }
 
-func (s site) domain() string { return s.label + ".example" }
+func (s site) domain() string { return s.label + "." + cmp.Or(s.zone, "example") }
 func (s site) host() string   { return "mx." + s.domain() }
 
 // A pki are the authorities of a world and its certificates, in files.
@@ -133,27 +135,33 @@ func newWorld(t testing.TB, net byte, sites []site, keys ...testpki.Mod) *world 
 	t.Cleanup(w.policies.Close)
 	addr := netip.AddrFrom4([4]byte{127, net, 0, 1})
 	w.port = freePort(t, addr)
-	var records []string
+	records := map[string][]string{}
 	for _, s := range sites {
+		add := func(format string, args ...any) {
+			zone := cmp.Or(s.zone, "example")
+			records[zone] = append(records[zone], fmt.Sprintf(format, args...))
+		}
 		l := Listener{Name: s.host(), Addr: netip.AddrPortFrom(addr, w.port), TLS: s.tls, AskCert: s.ask}
-		records = append(records, fmt.Sprintf("%s MX 10 mx.%[1]s", s.label), fmt.Sprintf("mx.%s A %s", s.label, addr))
+		add("%s MX 10 mx.%[1]s", s.label)
+		add("mx.%s A %s", s.label, addr)
 		leaf := new(testpki.Leaf)
 		if s.tls != NoTLS {
 			leaf = w.pki.leaf(t, s)
 			l.CertFile, l.KeyFile = w.pki.files(t, s.label, leaf)
 		}
 		if s.tlsa != "" {
-			records = append(records, fmt.Sprintf("_%d._tcp.mx.%s TLSA %s", w.port, s.label, tlsa(t, s.tlsa, leaf)))
+			add("_%d._tcp.mx.%s TLSA %s", w.port, s.label, tlsa(t, s.tlsa, leaf))
 		}
 		if s.sts != "" {
-			records = append(records, fmt.Sprintf(`_mta-sts.%s TXT "v=STSv1; id=1;"`, s.label), fmt.Sprintf("mta-sts.%s A 127.0.0.1", s.label))
+			add(`_mta-sts.%s TXT "v=STSv1; id=1;"`, s.label)
+			add("mta-sts.%s A 127.0.0.1", s.label)
 			w.policies.SetPolicy(s.domain(), fmt.Sprintf("version: STSv1\r\nmode: %s\r\nmx: %s\r\nmax_age: 86400\r\n", s.sts, s.host()))
 		}
 		w.domains = append(w.domains, s.domain())
 		w.listeners = append(w.listeners, l)
 		addr = addr.Next()
 	}
-	w.dns = startDNS(t, records, nil)
+	w.dns = startDNS(t, records)
 	return w
 }
 

@@ -3,7 +3,6 @@
 package interop
 
 import (
-	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -24,9 +23,9 @@ type dns struct {
 	anchors string
 }
 
-// startDNS serves the records as zone "example", signed from the root down, and those of unsigned as zone "test", which
-// the root delegates without DS.
-func startDNS(t testing.TB, records, unsigned []string) dns {
+// startDNS serves records as the zones "example", signed from the root down, and "unsigned", which the root delegates
+// without DS.
+func startDNS(t testing.TB, records map[string][]string) dns {
 	t.Helper()
 	keygen, sign := program(t, "ldns-keygen", "ldnsutils"), program(t, "ldns-signzone", "ldnsutils")
 	program(t, "nsd", "nsd")
@@ -35,7 +34,7 @@ func startDNS(t testing.TB, records, unsigned []string) dns {
 	addr := netip.MustParseAddr("127.53.2.1")
 	apex := func(zone string) []string {
 		return []string{
-			"$TTL 300", "$ORIGIN " + zone, fmt.Sprintf("@ SOA ns.example. hostmaster.example. 1 3600 600 86400 300"), "@ NS ns.example.",
+			"$TTL 300", "$ORIGIN " + zone, "@ SOA ns.example. hostmaster.example. 1 3600 600 86400 300", "@ NS ns.example.",
 		}
 	}
 	signed := func(zone string, lines []string) (text, ds string) {
@@ -49,10 +48,10 @@ func startDNS(t testing.TB, records, unsigned []string) dns {
 		require.NoError(t, err)
 		return string(content), strings.TrimSpace(string(line))
 	}
-	example, ds := signed("example.", append([]string{"ns A " + addr.String()}, records...))
-	root, anchor := signed(".", []string{"example. NS ns.example.", ds, "test. NS ns.example.", "ns.example. A " + addr.String()})
-	test := strings.Join(append(apex("test."), unsigned...), "\n") + "\n"
-	zones := map[string]string{".": root, "example.": example, "test.": test}
+	example, ds := signed("example.", append([]string{"ns A " + addr.String()}, records["example"]...))
+	root, anchor := signed(".", []string{"example. NS ns.example.", ds, "unsigned. NS ns.example.", "ns.example. A " + addr.String()})
+	unsigned := strings.Join(append(apex("unsigned."), records["unsigned"]...), "\n") + "\n"
+	zones := map[string]string{".": root, "example.": example, "unsigned.": unsigned}
 	servers := dnstest.StartNSD(t, zones, addr)
 	u := dnstest.Unbound{Anchors: anchor + "\n", Servers: map[string][]netip.AddrPort{}}
 	for zone := range zones {

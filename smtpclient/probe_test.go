@@ -83,7 +83,7 @@ func TestProbe(t *testing.T) {
 		_, err := st.dialer.Probe(context.Background(), Target{Domain: "a b"})
 		require.ErrorIs(t, err, ErrBadName)
 		ctx, cancel := context.WithCancel(context.Background())
-		st.at("192.0.2.1", func(p *peer) { cancel(); p.swallow() })
+		st.at("192.0.2.1", func(p *peer) { p.say("220 mx1\r\n"); p.hear(); cancel(); p.swallow() })
 		report, err := st.dialer.Probe(ctx, Target{Domain: "partner.example"})
 		require.ErrorIs(t, err, context.Canceled)
 		require.Len(t, report.Attempts, 1)

@@ -24,8 +24,15 @@ func newCounting() (c *counting, err error) {
 	return c, err
 }
 
+// owed is a report and the domain that gets it. What the report is about may be
+// another: the owner of dane.example hears of the policy of mx.dane.example.
+type owed struct {
+	domain string
+	report *tlsrpt.Report
+}
+
 // reports returns one report for each day and domain, in the order of both.
-func (c *counting) reports(ctx context.Context) ([]*tlsrpt.Report, error) {
+func (c *counting) reports(ctx context.Context) ([]owed, error) {
 	if err := c.aggregator.Flush(ctx); err != nil {
 		return nil, err
 	}
@@ -33,7 +40,7 @@ func (c *counting) reports(ctx context.Context) ([]*tlsrpt.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	var reports []*tlsrpt.Report
+	var reports []owed
 	for _, day := range days {
 		var domains []string
 		for domain, err := range c.store.Domains(ctx, day) {
@@ -48,27 +55,27 @@ func (c *counting) reports(ctx context.Context) ([]*tlsrpt.Report, error) {
 			if err != nil {
 				return nil, err
 			}
-			reports = append(reports, &tlsrpt.Report{
+			reports = append(reports, owed{domain, &tlsrpt.Report{
 				Organization: "Sender Example",
 				Contact:      "postmaster@" + sender,
 				ID:           tlsrpt.ReportID(day, domain, sender),
 				Begin:        day.Begin(), End: day.End(),
 				Policies: tally.Policies(),
-			})
+			}})
 		}
 	}
 	return reports, nil
 }
 
 // reports prints the reports as the domains would get them.
-func (s *screen) reports(all []*tlsrpt.Report) error {
-	for _, r := range all {
-		text, err := json.MarshalIndent(r, "", "  ")
+func (s *screen) reports(all []owed) error {
+	for _, o := range all {
+		text, err := json.MarshalIndent(o.report, "", "  ")
 		if err != nil {
 			return err
 		}
-		successes, failures := r.Totals()
-		fmt.Fprintf(s.out, "\nTLS report for %s: %d sessions as its policies want, %d not\n%s\n", r.Domain(), successes, failures, text)
+		successes, failures := o.report.Totals()
+		fmt.Fprintf(s.out, "\nTLS report to %s: %d sessions as its policies want, %d not\n%s\n", o.domain, successes, failures, text)
 	}
 	return nil
 }

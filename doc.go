@@ -13,14 +13,16 @@
 //     a validator
 //   - mtasts: MTA-STS, for senders and for those who publish (RFC 8461); its
 //     stores in mtasts/dirstore and mtasts/redisstore
+//   - certs: certificates and keys, made, requested, kept and served; lists of
+//     authorities, those of Mozilla in certs/roots
 //   - tlspolicy: delivery modes, the destination table, the decision as a pure
 //     function, the identity checks
+//   - tlspolicy/tlsrpt: TLS reports, sent and received (RFC 8460); its stores
+//     in tlspolicy/tlsrpt/dirstore and tlspolicy/tlsrpt/redisstore
 //   - smtpclient: the dialer that joins all of these: recipient domain in,
 //     ready session out
-//
-// Rooms that are planned but not there yet: certs (certificates, keys and CA
-// lists), smtpserver (a host access table in front of any Go SMTP server) and
-// tlspolicy/tlsrpt (TLS reporting, RFC 8460).
+//   - smtpserver: a host access table in front of any Go SMTP server;
+//     smtpserver/gosmtp has what only a server can see, for emersion/go-smtp
 //
 // # How they stand on each other
 //
@@ -36,7 +38,8 @@
 // authenticated causes clear text where policy forbids it, a permanent failure,
 // a crash or unbounded work.
 //
-// Start with smtpclient if you write an MTA, with tlspolicy if you have a dialer
-// of your own, with dane or mtasts if you need just that standard. The program
-// in examples/quickstart runs the whole system in one process.
+// Start with smtpclient if you write an MTA, with smtpserver if you have a server,
+// with tlspolicy if you have a dialer of your own, with dane or mtasts if you
+// need just that standard. The program in examples/quickstart runs the whole
+// system in one process.
 package smtpsec

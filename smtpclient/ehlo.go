@@ -89,7 +89,7 @@ func parseEHLO(r *reply, limits *Limits) (ext Extensions, raw []string) {
 		}
 		raw = append(raw, line)
 		keyword, params, _ := strings.Cut(strings.TrimRight(line, " "), " ")
-		if isKeyword(keyword) {
+		if isKeyword(keyword) && len(keyword) < peerText { // else it may have been cut
 			ext.list = append(ext.list, extension{strings.ToUpper(keyword), strings.TrimLeft(params, " ")})
 		}
 	}

@@ -92,6 +92,7 @@ func FuzzEHLO(f *testing.F) {
 	f.Add("mx\nSTARTTLS\nSIZE 10")
 	f.Add("STARTTLS")
 	f.Add("mx\nstarttls x\n\x80\n-\nA=B")
+	f.Add("mx\n" + strings.Repeat("B", peerText+1) + "\nC")
 	f.Fuzz(func(t *testing.T, text string) {
 		var wire strings.Builder
 		lines := strings.Split(text, "\n")

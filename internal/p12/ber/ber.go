@@ -187,6 +187,9 @@ func span(data []byte, depth int, c *Counter) (int, error) {
 		if err != nil {
 			return 0, err
 		}
+		if h.class == Universal && h.tag == TagOctetString && rest[taken]&^0x20 != TagOctetString {
+			return 0, malformed("octet string has a piece that is not one") // X.690 section 8.7.3.2
+		}
 		taken += n
 	}
 }

@@ -16,8 +16,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// startPatience is how long a server may take until it answers.
-const startPatience = 20 * time.Second
+// startPatience is how long a server may take until it answers, and a sentinel
+// until the replica is the master: on a busy machine it pauses for half a minute
+// at a time (its TILT mode).
+const startPatience = 2 * time.Minute
 
 // server is a redis-server of a test's own, reached over a Unix socket.
 type server struct {

@@ -57,6 +57,7 @@ type Authority struct {
 type ListReport struct {
 	Added      []*x509.Certificate // in the order of the new list; must not be modified
 	Removed    []*x509.Certificate // in the order of the former list; must not be modified
+	Changed    []*x509.Certificate // in both, with another DistrustAfter; must not be modified
 	Duplicates int                 // certificates given more than once, or there already
 	Findings   []Finding           // about the certificates given
 }
@@ -134,8 +135,11 @@ func (l *caList) find(sum [sha256.Size]byte) (caEntry, bool) {
 // compare fills in what became of former.
 func (l *caList) compare(former *caList, r *ListReport) {
 	for _, e := range l.entries {
-		if _, kept := former.index[e.sum]; !kept {
+		switch before, kept := former.find(e.sum); {
+		case !kept:
 			r.Added = append(r.Added, e.cert)
+		case !before.same(&e):
+			r.Changed = append(r.Changed, e.cert)
 		}
 	}
 	for _, e := range former.entries {

@@ -261,7 +261,7 @@ func (c *checker) leafUse(o *CheckOptions) {
 	}
 	c.extendedUse(o)
 	if selfSigned(c.cert) {
-		c.addAs(SeverityInfo, FindingSelfSigned, "self-signed: only peers that hold the certificate itself, or its TLSA record, can verify it")
+		c.addAs(SeverityInfo, FindingSelfSigned, "only peers that hold the certificate itself, or its TLSA record, can verify it")
 	}
 }
 

@@ -28,11 +28,7 @@ func CertificateRequest(key PrivateKey, from *x509.Certificate, rand io.Reader) 
 		RawSubject:         from.RawSubject,
 		SignatureAlgorithm: requestAlgorithm(key, from),
 	}
-	for _, extension := range from.Extensions {
-		if isSAN(extension.Id) {
-			template.ExtraExtensions = []pkix.Extension{extension}
-		}
-	}
+	template.ExtraExtensions = sanExtension(from)
 	der, err := x509.CreateCertificateRequest(randomOr(rand), template, key)
 	if err != nil {
 		return nil, fmt.Errorf("certs: request: %w", err)
@@ -45,6 +41,16 @@ func CertificateRequest(key PrivateKey, from *x509.Certificate, rand io.Reader) 
 		return nil, fmt.Errorf("certs: the new request does not verify: %w", err)
 	}
 	return appendPEMBlock(nil, labelRequest, der), nil
+}
+
+// sanExtension returns the extension with the names as it is, none without one.
+func sanExtension(cert *x509.Certificate) []pkix.Extension {
+	for _, extension := range cert.Extensions {
+		if isSAN(extension.Id) {
+			return []pkix.Extension{extension}
+		}
+	}
+	return nil
 }
 
 // requestAlgorithm keeps the digest of an RSA certificate, if it is a sound one.

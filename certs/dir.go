@@ -8,7 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -53,8 +55,10 @@ type DirectoryOptions struct {
 // and chain are one file, so they are of one kind. Folders are made with mode 0700
 // and files with 0600, whatever the umask. Symbolic links lead nowhere outside.
 //
-// It must be a local file system on which flock(2) works. It is safe for concurrent
-// use; the zero Directory returns [ErrNotOpen].
+// It must be a local file system on which flock(2) works. Where the file lock is removed
+// or replaced while it is held, as people do with stale ones, writing gives
+// [ErrLocked] from then on, since another process may have the new one. It is safe for
+// concurrent use; the zero Directory returns [ErrNotOpen].
 type Directory struct {
 	path     string
 	readOnly bool
@@ -78,8 +82,12 @@ var _ Storage = (*Directory)(nil)
 // later release, [ErrMalformed] for a directory that has files but is no store,
 // and those of the file system.
 func OpenDirectory(path string, o DirectoryOptions) (*Directory, error) {
-	d := &Directory{path: path, readOnly: o.ReadOnly}
-	if err := d.open(); err != nil {
+	d := &Directory{readOnly: o.ReadOnly}
+	var err error
+	if d.path, err = filepath.Abs(path); err == nil { // Refresh may come after a change of the working directory
+		err = d.open()
+	}
+	if err != nil {
 		d.Close()
 		return nil, fmt.Errorf("certs: directory %q: %w", path, err)
 	}
@@ -140,9 +148,11 @@ func checkLayout(root *os.Root) error {
 	if err != nil {
 		return err
 	}
-	var name string
-	var version int
-	if _, err := fmt.Sscanf(string(data), "%s %d", &name, &version); err != nil || name != layoutName || version < 1 {
+	version := 0
+	if words := strings.Fields(string(data)); len(words) == 2 && words[0] == layoutName {
+		version, _ = strconv.Atoi(words[1])
+	}
+	if version < 1 {
 		return fmt.Errorf("%w: %s does not say %q", ErrMalformed, versionFile, fmt.Sprint(layoutName, " ", layout))
 	}
 	if version > layout {
@@ -278,7 +288,31 @@ func (d *Directory) writable(paths ...string) (*os.Root, error) {
 	if err == nil && d.readOnly {
 		return nil, errReadOnly
 	}
-	return root, err
+	if err == nil {
+		err = d.checkLock(root)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return root, nil
+}
+
+// checkLock looks whether the file that is locked is still the one that another
+// process would try to lock: people remove what they take for a stale lock.
+func (d *Directory) checkLock(root *os.Root) error {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if d.lock == nil { // closed meanwhile
+		return errDirectoryNotOpen
+	}
+	held, err := d.lock.Stat()
+	if err != nil {
+		return err
+	}
+	if now, err := root.Stat(lockFile); err != nil || !os.SameFile(held, now) {
+		return fmt.Errorf("certs: the file %q was taken away: %w", lockFile, ErrLocked)
+	}
+	return nil
 }
 
 var errDirectoryNotOpen = fmt.Errorf("certs: the directory is %w", ErrNotOpen)

@@ -35,7 +35,7 @@ func readRegular(root *os.Root, name string) ([]byte, error) {
 	// A named pipe in the place of a file must not be waited for.
 	file, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, err
+		return nil, belowFile(name, err)
 	}
 	defer file.Close()
 	info, err := file.Stat()
@@ -53,7 +53,16 @@ func readRegular(root *os.Root, name string) ([]byte, error) {
 	return data, nil
 }
 
-// Stat implements [Storage].
+// belowFile says of a path below a file, which is no folder, that nothing is there.
+func belowFile(name string, err error) error {
+	if errors.Is(err, syscall.ENOTDIR) {
+		return notExist(name)
+	}
+	return err
+}
+
+// Stat implements [Storage]. A file is exposed, too, if others may write a folder on the
+// way to it, and so put another file in its place.
 func (d *Directory) Stat(name string) (FileState, error) {
 	root, err := d.opened(name)
 	if err != nil {
@@ -61,9 +70,17 @@ func (d *Directory) Stat(name string) (FileState, error) {
 	}
 	info, err := root.Stat(name)
 	if err != nil {
-		return FileState{}, err
+		return FileState{}, belowFile(name, err)
 	}
-	return fileState(info), nil
+	state := fileState(info)
+	for folder := name; folder != "." && !state.Exposed; {
+		folder = path.Dir(folder)
+		if info, err = root.Stat(folder); err != nil {
+			return FileState{}, err
+		}
+		state.Exposed = info.Mode().Perm()&0o022 != 0
+	}
+	return state, nil
 }
 
 // ReadDir implements [Storage].

@@ -17,9 +17,19 @@
 // without the root, which the client must have already. Files come in any order and
 // with strangers in them: [Read] takes everything out of an input or says in which
 // line it fails, and [Arrange] finds the certificate that belongs to a key and puts
-// its issuers behind it, by signatures and not by names alone. To get a certificate
-// from an authority: create a self-signed one ([SelfSigned]), send the request that
-// is made from it ([CertificateRequest]), and install the answer over it.
+// its issuers behind it, by signatures and not by names alone.
+//
+// # Store
+//
+// A [Store] keeps keys and chains under names, in memory or in a directory
+// ([OpenDirectory]), and is where to begin. [Store.CreateSelfSigned] makes an entry. To
+// have it signed, send the request of [Store.CSR] to an authority and hand the answer to
+// [Store.Install]; without one, [Store.SelfSign] renews it. [Store.ImportPKCS12],
+// [Store.ImportPEM] and [Store.ExportPKCS12] move entries between machines;
+// [Store.Follow] takes those that an ACME client writes. [Store.Assign] gives entries
+// to a role, a listener or service, and the [Source] of the role serves them
+// ([Source.GetCertificate]). [Store.Watch] takes up what others change in the storage and
+// warns before a certificate ends. [SelfSigned] and [CertificateRequest] do without a store.
 //
 // # Lists
 //
@@ -31,10 +41,13 @@
 // # Rollover
 //
 // Whoever publishes TLSA records must publish the next key before it is used, and
-// wait until the old records have left the caches (RFC 7671 section 8): first make
-// the next key and its request, publish the digests of both keys, install the next
-// certificate, and only after two TTLs begin to serve it. Renewing a certificate with
-// the same key leaves a record of usage 3, selector 1 (RFC 6698) as it is.
+// wait until the old records have left the caches (RFC 7671 section 8): make the next
+// key and its request ([Store.PrepareNext]), publish the digests of both keys
+// ([Store.PublicKeyInfos], [Store.ConfirmPublished]), install the next certificate
+// ([Store.InstallNext], or [Store.SelfSignNext]), and only after two TTLs begin to serve it
+// ([Store.Promote]) and, after as long again, drop the former key ([Store.Retire]).
+// Renewing a certificate with the same key leaves a record of usage 3, selector 1
+// (RFC 6698) as it is.
 //
 // # Keys
 //

@@ -80,6 +80,12 @@ func (e *placedError) Error() string { return "certs: " + e.place + ": " + witho
 
 func (e *placedError) Unwrap() error { return e.err }
 
+// bare is an error of this package inside of another one, which names the package.
+type bare struct{ error }
+
+func (e bare) Error() string { return withoutPrefix(e.error) }
+func (e bare) Unwrap() error { return e.error }
+
 func withoutPrefix(err error) string { return strings.TrimPrefix(fmt.Sprint(err), "certs: ") }
 
 // FieldError says which field of a Form cannot be used, and why.

@@ -45,6 +45,6 @@ func ExampleStore_ExportPKCS12() {
 	fmt.Println("imported:", imported.Name, err)
 	// Output:
 	// wrong passphrase: true
-	// ECDSA P-256 [mx.example.com] [info: self-signed: self-signed: only peers that hold the certificate itself, or its TLSA record, can verify it]
+	// ECDSA P-256 [mx.example.com] [info: self-signed: only peers that hold the certificate itself, or its TLSA record, can verify it]
 	// imported: mx.example.com <nil>
 }

@@ -15,7 +15,7 @@ type expiryState struct {
 }
 
 type expiryTold struct {
-	days    int       // the nearest of ExpiryDays that was told; of no meaning after the end
+	days    int       // the nearest of ExpiryDays at the last look; of no meaning after the end
 	expired time.Time // when it was last told that it is over; zero: not yet
 }
 
@@ -67,15 +67,18 @@ func (s *Store) tellExpiry(former map[[sha256.Size]byte]expiryTold, name, place 
 		told, known := former[sum]
 		left := cert.NotAfter.Sub(now)
 		if left < 0 {
-			if told.expired.IsZero() || now.Sub(told.expired) >= day {
+			// A time of telling that lies ahead was a wrong clock's.
+			if told.expired.IsZero() || now.Sub(told.expired) >= day || now.Add(day).Before(told.expired) {
 				told.expired = now
 				s.note(certificateEvent(EventExpired, name, cert, place))
 			}
-		} else if days, near := s.threshold(left); near && (!known || days < told.days) {
-			told.days = days
-			s.note(certificateEvent(EventExpiring, name, cert, place))
-		} else if !near {
+		} else if days, near := s.threshold(left); !near {
 			continue
+		} else {
+			if !known || !told.expired.IsZero() || days < told.days {
+				s.note(certificateEvent(EventExpiring, name, cert, place))
+			}
+			told = expiryTold{days: days} // perhaps more than before: the clock was wrong then
 		}
 		s.expiry.told[sum] = told
 	}

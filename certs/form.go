@@ -92,21 +92,24 @@ func (f Form) check(now time.Time) (*subject, error) {
 			return nil, err
 		}
 	}
-	switch {
-	case f.Days < 1:
-		return nil, f.daysError("at least one day is needed")
-	case f.Days > maxDays:
-		return nil, f.daysError("the end would be after 9999-12-31")
-	}
-	// RFC 5280 section 4.1.2.5: the last moment that a certificate can express.
-	if s.end = now.AddDate(0, 0, f.Days); s.end.Year() > 9999 {
-		return nil, f.daysError("the end would be after 9999-12-31")
+	var err error
+	if s.end, err = endAfter(now, f.Days); err != nil {
+		return nil, err
 	}
 	return s, nil
 }
 
-func (f Form) daysError(problem string) error {
-	return &FieldError{Field: "Days", Value: fmt.Sprint(f.Days), Problem: problem}
+// endAfter returns the end of a validity of so many days.
+func endAfter(now time.Time, days int) (time.Time, error) {
+	if days < 1 {
+		return time.Time{}, &FieldError{Field: "Days", Value: fmt.Sprint(days), Problem: "at least one day is needed"}
+	}
+	// RFC 5280 section 4.1.2.5: the last moment that a certificate can express.
+	end := now.AddDate(0, 0, min(days, maxDays))
+	if days > maxDays || end.Year() > 9999 {
+		return time.Time{}, &FieldError{Field: "Days", Value: fmt.Sprint(days), Problem: "the end would be after 9999-12-31"}
+	}
+	return end, nil
 }
 
 func (s *subject) setNames(f Form) error {

@@ -32,33 +32,42 @@ type listSettings struct {
 
 const settingsVersion = 1
 
-// readStoredSettings returns the stored settings, or both lists enabled.
-func readStoredSettings(storage ListStorage) (listSettings, error) {
-	s := listSettings{Version: settingsVersion, System: true, Custom: true}
+// newSettings are those of a trust store that has stored none: both lists enabled.
+var newSettings = listSettings{Version: settingsVersion, System: true, Custom: true}
+
+// readStoredSettings returns the stored settings, or those in service where there
+// is no storage or nothing in it; the latter is told by stored.
+func readStoredSettings(storage ListStorage, inService listSettings) (s listSettings, stored bool, err error) {
 	if storage == nil {
-		return s, nil
+		return inService, true, nil
 	}
 	data, err := storage.ReadSettings()
 	if errors.Is(err, fs.ErrNotExist) {
-		return s, nil
+		return inService, false, nil
+	}
+	if err == nil {
+		s, err = parseSettings(data)
 	}
 	if err != nil {
-		return s, fmt.Errorf("certs: settings of the trust store: %w", err)
+		return s, false, fmt.Errorf("certs: settings of the trust store: %w", err)
 	}
-	s = listSettings{}
+	return s, true, nil
+}
+
+func parseSettings(data []byte) (s listSettings, err error) {
 	if len(data) > maxSettings {
-		return s, fmt.Errorf("certs: settings of the trust store: %w", ErrTooLarge)
+		return s, ErrTooLarge
 	}
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&s); err != nil {
-		return s, fmt.Errorf("certs: settings of the trust store: %w: %w", ErrMalformed, err)
+		return s, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	if _, err := decoder.Token(); err != io.EOF {
-		return s, fmt.Errorf("certs: settings of the trust store: %w: more than one value", ErrMalformed)
+		return s, fmt.Errorf("%w: more than one value", ErrMalformed)
 	}
 	if s.Version != settingsVersion {
-		return s, fmt.Errorf("certs: settings of the trust store: %w: version %d, this program knows version %d", ErrMalformed, s.Version, settingsVersion)
+		return s, fmt.Errorf("%w: version %d, this program knows version %d", ErrMalformed, s.Version, settingsVersion)
 	}
 	return s, nil
 }
@@ -77,27 +86,32 @@ func writeStoredSettings(storage ListStorage, s listSettings) error {
 	return nil
 }
 
-// readStoredList returns the stored custom list, or an empty one.
-func readStoredList(storage ListStorage) (*caList, error) {
+// noList returns the custom list of a trust store that has stored none.
+func noList() *caList {
 	list, _ := newCAList(CustomCAs, nil)
 	list.source = CustomCAs.String()
+	return list
+}
+
+// readStoredList is readStoredSettings for the custom list.
+func readStoredList(storage ListStorage, inService *caList) (list *caList, stored bool, err error) {
 	if storage == nil {
-		return list, nil
+		return inService, true, nil
 	}
 	data, err := storage.ReadList()
 	if errors.Is(err, fs.ErrNotExist) {
-		return list, nil
+		return inService, false, nil
 	}
 	var text caText
 	if err == nil {
 		text, err = parseCAText(data, false)
 	}
 	if err != nil {
-		return nil, placed("stored custom list", err)
+		return nil, false, placed("stored custom list", err)
 	}
 	list, _ = newCAList(CustomCAs, text.entries)
 	list.source, list.updated = CustomCAs.String(), text.updated
-	return list, nil
+	return list, true, nil
 }
 
 // writeStoredList stores the list. A list whose text could not be read back, for

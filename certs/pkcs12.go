@@ -149,8 +149,10 @@ func pkcs12Error(err error) error {
 	if format, ok := errors.AsType[*p12.FormatError](err); ok {
 		return fmt.Errorf("certs: %w: not PKCS #12, but %s", ErrMalformed, format.Format)
 	}
+	if errors.Is(err, p12.ErrPassphrase) { // the MAC does not tell the two apart
+		return fmt.Errorf("certs: PKCS #12: %w, or the file is damaged", ErrPassphrase)
+	}
 	for _, pair := range []struct{ theirs, ours error }{
-		{p12.ErrPassphrase, ErrPassphrase},
 		{p12.ErrCharset, ErrPassphraseCharset},
 		{p12.ErrIterations, ErrIterations},
 		{p12.ErrTooLarge, ErrTooLarge},

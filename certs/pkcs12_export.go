@@ -58,7 +58,7 @@ func (s *Store) ExportPKCS12(name string, o ExportOptions) ([]byte, error) {
 		return nil, &FieldError{Field: "Profile", Value: string(o.Profile), Problem: `"Modern2023" or "LegacyDES" is needed`}
 	}
 	if err := o.checkPassphrase(); err != nil {
-		return nil, fmt.Errorf("certs: exporting entry %q: %w", e.name, err)
+		return nil, placed(fmt.Sprintf("exporting entry %q", e.name), err)
 	}
 	if !publicEqual(e.key.Public(), e.chain[0].PublicKey) { // the encoder does not look
 		return nil, fmt.Errorf("certs: exporting entry %q: %w", e.name, ErrKeyMismatch)

@@ -71,14 +71,14 @@ func (s *Store) loadRoles() (roleTable, FileState, error) {
 	}
 	for role, names := range file.Roles {
 		if err := checkRoleName(role); err != nil {
-			return fail(fmt.Errorf("%w: %w", ErrMalformed, err))
+			return fail(fmt.Errorf("%w: %w", ErrMalformed, bare{err}))
 		}
 		if len(names) == 0 || len(names) > maxAssigned {
 			return fail(fmt.Errorf("%w: role %q has %d entries", ErrMalformed, role, len(names)))
 		}
 		for _, name := range names {
 			if _, err := EscapeName(name); err != nil {
-				return fail(fmt.Errorf("%w: role %q: %w", ErrMalformed, role, err))
+				return fail(fmt.Errorf("%w: role %q: %w", ErrMalformed, role, bare{err}))
 			}
 		}
 	}
@@ -177,6 +177,9 @@ func (s *Store) Assign(role string, names ...string) ([]Finding, error) {
 	if err := checkRoleName(role); err != nil {
 		return nil, err
 	}
+	if st, err = s.ownRoles(st); err != nil {
+		return nil, err
+	}
 	if len(names) == 0 || len(names) > maxAssigned {
 		return nil, &FieldError{Field: "Names", Problem: fmt.Sprintf("a role has 1 to %d entries", maxAssigned)}
 	}
@@ -215,6 +218,9 @@ func (s *Store) Unassign(role string) error {
 		return err
 	}
 	defer s.end()
+	if st, err = s.ownRoles(st); err != nil {
+		return err
+	}
 	roles := maps.Clone(st.roles)
 	delete(roles, role)
 	_, err = s.writeRoles(st, roles)

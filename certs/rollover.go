@@ -41,10 +41,28 @@ func (n *keyNote) until(key string) time.Time {
 	return n.At.Add(waitTTLs * time.Duration(n.TTL) * time.Second)
 }
 
+// promoteFrom returns when the wait before Promote ends, zero if nobody has
+// confirmed the publication.
+func (e *entry) promoteFrom() (time.Time, error) {
+	sum, err := keySumOf(e.next.key.Public())
+	if err != nil || e.meta.Rollover == nil {
+		return time.Time{}, err
+	}
+	return e.meta.Rollover.Published.until(sum), nil
+}
+
+// retireFrom returns when the wait before Retire ends, zero if that is not known.
+func (e *entry) retireFrom() time.Time {
+	if e.meta.Rollover == nil {
+		return time.Time{}
+	}
+	return e.meta.Rollover.Switched.until(hexSum(keySum(e.chain[0])))
+}
+
 // hold returns a *TooEarlyError until the wait is over.
 func (s *Store) hold(name string, until time.Time) error {
 	if until.IsZero() || s.options.Now().Before(until) {
-		return fmt.Errorf("certs: entry %q: %w", name, &TooEarlyError{Until: until})
+		return placed(fmt.Sprintf("entry %q", name), &TooEarlyError{Until: until})
 	}
 	return nil
 }
@@ -73,7 +91,8 @@ type Next struct {
 // TLSA record is known before the authority signs, and the request for it. Called
 // again it returns the same; it makes no second key. The order of a rollover is
 // PrepareNext, publish the TLSA records of [Store.PublicKeyInfos],
-// ConfirmPublished, InstallNext, Promote, Retire, publish again.
+// [Store.ConfirmPublished], [Store.InstallNext] or [Store.SelfSignNext], [Store.Promote],
+// [Store.Retire], publish again.
 //
 // Errors: [ErrNotFound], *FieldError, [ErrFollowed], those of the storage, [ErrNotOpen].
 func (s *Store) PrepareNext(name string, o NextOptions) (Next, error) {
@@ -178,13 +197,18 @@ func (s *Store) InstallNext(name string, data []byte, o InstallOptions) (Result,
 		return Result{}, err
 	}
 	findings = namesChanged(findings, e.chain[0], chain[0])
-	if err := s.writePair(e.folder, nextFile, &pair{key: e.next.key, chain: chain}); err != nil {
+	return s.putNext(st, e, &pair{key: e.next.key, chain: chain}, findings)
+}
+
+// putNext stores the next key with its chain.
+func (s *Store) putNext(st *storeState, e *entry, p *pair, findings []Finding) (Result, error) {
+	if err := s.writePair(e.folder, nextFile, p); err != nil {
 		return Result{}, err
 	}
 	if _, _, err := s.reload(st, e.folder); err != nil {
 		return Result{}, err
 	}
-	return Result{Name: e.name, Findings: findings, Changed: compareDigests(e.chain, chain)}, nil
+	return Result{Name: e.name, Findings: findings, Changed: compareDigests(e.chain, p.chain)}, nil
 }
 
 // withNext returns an entry that has a next key.
@@ -275,15 +299,11 @@ func (s *Store) Promote(name string, force bool) (Result, error) {
 		return Result{}, err
 	}
 	if !force {
-		sum, err := keySumOf(e.next.key.Public())
+		from, err := e.promoteFrom()
 		if err != nil {
 			return Result{}, err
 		}
-		var published *keyNote
-		if e.meta.Rollover != nil {
-			published = e.meta.Rollover.Published
-		}
-		if err := s.hold(e.name, published.until(sum)); err != nil {
+		if err := s.hold(e.name, from); err != nil {
 			return Result{}, err
 		}
 	}
@@ -345,11 +365,7 @@ func (s *Store) Retire(name string, force bool) error {
 		return fmt.Errorf("certs: entry %q: a former certificate: %w", e.name, ErrNotFound)
 	}
 	if !force && !publicEqual(e.key.Public(), e.previous.key.Public()) {
-		var switched *keyNote
-		if e.meta.Rollover != nil {
-			switched = e.meta.Rollover.Switched
-		}
-		if err := s.hold(e.name, switched.until(hexSum(keySum(e.chain[0])))); err != nil {
+		if err := s.hold(e.name, e.retireFrom()); err != nil {
 			return err
 		}
 	}

@@ -62,6 +62,18 @@ func (s *subject) sign(key PrivateKey, now time.Time, random io.Reader) (*x509.C
 	if err != nil {
 		return nil, fmt.Errorf("certs: encoding the subject: %w", err)
 	}
+	return signSelf(key, &x509.Certificate{
+		RawSubject:         subject,
+		NotBefore:          now.Add(-backdate),
+		NotAfter:           s.end,
+		SignatureAlgorithm: s.algorithm,
+		DNSNames:           s.names,
+	}, random)
+}
+
+// signSelf makes a certificate of a server and client from a template with the names
+// and the dates.
+func signSelf(key PrivateKey, template *x509.Certificate, random io.Reader) (*x509.Certificate, error) {
 	serial, err := newSerial(random)
 	if err != nil {
 		return nil, err
@@ -70,18 +82,10 @@ func (s *subject) sign(key PrivateKey, now time.Time, random io.Reader) (*x509.C
 	if err != nil {
 		return nil, err
 	}
-	template := &x509.Certificate{
-		SerialNumber:          serial,
-		RawSubject:            subject,
-		SubjectKeyId:          id,
-		NotBefore:             now.Add(-backdate),
-		NotAfter:              s.end,
-		SignatureAlgorithm:    s.algorithm,
-		KeyUsage:              x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		BasicConstraintsValid: true, // CA:FALSE
-		DNSNames:              s.names,
-	}
+	template.SerialNumber, template.SubjectKeyId = serial, id
+	template.KeyUsage = x509.KeyUsageDigitalSignature
+	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	template.BasicConstraintsValid = true // CA:FALSE
 	if _, isRSA := key.Public().(*rsa.PublicKey); isRSA {
 		template.KeyUsage |= x509.KeyUsageKeyEncipherment
 	}

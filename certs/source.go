@@ -36,6 +36,7 @@ type servedRole struct {
 	fallback []*tls.Certificate            // the default and others with its name
 	exact    map[string][]*tls.Certificate // by name
 	wildcard map[string][]*tls.Certificate // by the name without its first label
+	mixed    bool                          // there are several kinds of keys
 	demo     bool
 }
 
@@ -50,6 +51,7 @@ func (st *storeState) serve() {
 		r := &servedRole{exact: map[string][]*tls.Certificate{}, wildcard: map[string][]*tls.Certificate{}}
 		for _, e := range entries {
 			r.demo = r.demo || e.demonstration()
+			r.mixed = r.mixed || keyKind(e.key.Public()) != keyKind(entries[0].key.Public())
 			r.add(e)
 		}
 		r.fallback = r.all[:1]
@@ -114,8 +116,10 @@ func (s *Source) served() (*servedRole, error) {
 // GetCertificate is for tls.Config. It returns an entry that has the server name
 // (SNI) of the client as it is, then one with a wildcard for it, then the default:
 // an unknown name never fails the handshake (RFC 6066 section 3 lets the server go on).
-// Of several entries for the name it returns the first that the client
-// supports. Leaf is always set. Nothing is allocated where one entry fits.
+// Of several entries for the name it returns the first that the client supports; if
+// it supports none of them, the next best of the role that it does: a sender that can do
+// RSA alone gets a certificate of another name rather than no TLS. Leaf is always
+// set. Nothing is allocated where all keys are of one kind and one entry fits.
 //
 // Errors: [ErrRoleUnassigned], [ErrNotOpen].
 func (s *Source) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -126,26 +130,37 @@ func (s *Source) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, e
 	if len(r.all) == 1 {
 		return r.all[0], nil
 	}
-	candidates := r.find(hello.ServerName)
-	if len(candidates) > 1 {
-		unnamed := *hello
-		unnamed.ServerName = "" // which was looked at, and SupportsCertificate knows of no default
-		for _, c := range candidates {
+	exact, wild := r.find(hello.ServerName)
+	best := exact
+	if len(best) == 0 {
+		best = wild
+	}
+	if len(best) == 0 {
+		best = r.fallback
+	}
+	if len(best) == 1 && !r.mixed {
+		return best[0], nil
+	}
+	unnamed := *hello
+	unnamed.ServerName = "" // which was looked at, and SupportsCertificate knows of no default
+	for _, list := range [...][]*tls.Certificate{exact, wild, r.fallback, r.all} {
+		for _, c := range list {
 			if unnamed.SupportsCertificate(c) == nil {
 				return c, nil
 			}
 		}
 	}
-	return candidates[0], nil
+	return best[0], nil
 }
 
-// find returns the entries for a server name; there is one at least.
-func (r *servedRole) find(name string) []*tls.Certificate {
+// find returns the entries that have a server name as it is, and those with a
+// wildcard for it.
+func (r *servedRole) find(name string) (exact, wild []*tls.Certificate) {
 	if n := len(name); n > 0 && name[n-1] == '.' {
 		name = name[:n-1]
 	}
 	if name == "" || len(name) > hostname.MaxName {
-		return r.fallback
+		return nil, nil
 	}
 	var buffer [hostname.MaxName]byte
 	lower := buffer[:len(name)]
@@ -160,15 +175,10 @@ func (r *servedRole) find(name string) []*tls.Certificate {
 		}
 		lower[i] = c
 	}
-	if list := r.exact[string(lower)]; len(list) > 0 {
-		return list
-	}
 	if dot > 0 {
-		if list := r.wildcard[string(lower[dot+1:])]; len(list) > 0 {
-			return list
-		}
+		wild = r.wildcard[string(lower[dot+1:])]
 	}
-	return r.fallback
+	return r.exact[string(lower)], wild
 }
 
 // GetClientCertificate is for tls.Config. It returns the first entry of the role that the

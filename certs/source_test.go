@@ -124,7 +124,13 @@ func TestSelection(t *testing.T) {
 		{"no name, client without ECDSA", "", "default rsa", onlyRSA},
 		{"unknown name", "unknown.example", "default", helloFor},
 		{"unknown name, client without ECDSA", "unknown.example", "default rsa", onlyRSA},
-		{"exact, client without ECDSA gets what there is", "second.example", "exact", onlyRSA},
+		{"exact, client without ECDSA gets the wildcard that it can use", "host.wild.example", "wild rsa", onlyRSA},
+		{"client without ECDSA gets another name rather than no handshake", "second.example", "default rsa", onlyRSA},
+		{"client that can use nothing gets what is right", "second.example", "exact", func(name string) *tls.ClientHelloInfo {
+			h := onlyRSA(name)
+			h.SignatureSchemes = []tls.SignatureScheme{tls.Ed25519}
+			return h
+		}},
 		{"common name without dNSNames", "cn.example", "cn", helloFor},
 		{"dNSName that is none", "odd.example", "default", helloFor},
 		{"a dot", ".", "default", helloFor},

@@ -43,7 +43,7 @@ type FileState struct {
 	Size     int64
 	Modified time.Time
 	Serial   uint64 // another one after the file was replaced, if the storage has such a number
-	Exposed  bool   // others than the owner may read or write the file
+	Exposed  bool   // others than the owner may read, write or replace the file
 }
 
 // The layout. Names with a dot in front are the storage's own.

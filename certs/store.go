@@ -36,11 +36,12 @@ type StoreOptions struct {
 
 // Store holds certificates with their keys under names, and serves them to roles.
 //
-// An entry is one key with its chain; it is made by CreateSelfSigned, ImportPKCS12,
-// ImportPEM, Demonstration or Follow. Install replaces its certificate, and
-// PrepareNext begins the change to another key; nothing else overwrites an entry.
-// Names are compared without letter case. A role (one listener, HTTPS, outgoing
-// mail) is given entries by Assign, and a [Source] serves it.
+// An entry is one key with its chain; it is made by [Store.CreateSelfSigned],
+// [Store.ImportPKCS12], [Store.ImportPEM], [Store.Demonstration] or [Store.Follow].
+// [Store.Install] and [Store.SelfSign] replace its certificate, and [Store.PrepareNext]
+// begins the change to another key; nothing else overwrites an entry. Names are
+// compared without letter case. A role (one listener, HTTPS, outgoing mail) is given
+// entries by [Store.Assign], and a [Source] serves it.
 //
 // Writing methods change the storage first and then what is served. When one fails,
 // the former state stays in service. Several processes may read one storage;

@@ -82,11 +82,8 @@ func (s *Store) add(name string, p *pair, m meta, findings []Finding) (Result, e
 	if err != nil {
 		return Result{}, err
 	}
-	// A folder without current.pem may hold what is left of an entry.
-	for _, file := range entryFiles {
-		if err := removeIfThere(s.options.Storage, inEntry(folder, file)); err != nil {
-			return Result{}, fmt.Errorf("certs: %s: %w", inEntry(folder, file), err)
-		}
+	if err := s.clearFolder(folder); err != nil {
+		return Result{}, err
 	}
 	m.Name, m.Created = name, s.options.Now().UTC().Truncate(time.Second)
 	err = s.writeMeta(folder, m)
@@ -94,7 +91,9 @@ func (s *Store) add(name string, p *pair, m meta, findings []Finding) (Result, e
 		err = s.writePair(folder, currentFile, p)
 	}
 	if err != nil {
-		_ = removeIfThere(s.options.Storage, inEntry(folder, metaFile)) // notes alone are no entry
+		for _, file := range []string{currentFile, metaFile} { // notes alone are no entry
+			_ = removeIfThere(s.options.Storage, inEntry(folder, file))
+		}
 		return Result{}, err
 	}
 	st, e, err := s.reload(st, folder)
@@ -103,6 +102,24 @@ func (s *Store) add(name string, p *pair, m meta, findings []Finding) (Result, e
 	}
 	s.noteChanged(st, EventChanged, e)
 	return Result{Name: e.name, Findings: findings, Changed: compareDigests(nil, e.chain)}, nil
+}
+
+// clearFolder removes what is left of an entry in a folder without current.pem. With it,
+// the folder is an entry that somebody has put there since the last look: a key that
+// nobody else may have.
+func (s *Store) clearFolder(folder string) error {
+	if _, err := s.options.Storage.Stat(inEntry(folder, currentFile)); err == nil {
+		err = fmt.Errorf("%w: it is no entry of this program's yet, which Watch would make it", ErrExists)
+		return fmt.Errorf("certs: %s: %w", inEntry(folder, currentFile), err)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("certs: %s: %w", inEntry(folder, currentFile), err)
+	}
+	for _, file := range entryFiles {
+		if err := removeIfThere(s.options.Storage, inEntry(folder, file)); err != nil {
+			return fmt.Errorf("certs: %s: %w", inEntry(folder, file), err)
+		}
+	}
+	return nil
 }
 
 // CSR returns a certificate request for the key of an entry, in PEM, with the names

@@ -50,6 +50,11 @@ type EntryDetail struct {
 	Next     []*x509.Certificate // the chain for the next key, once it is signed
 	HasNext  bool                // there is a next key
 	Previous []*x509.Certificate // what Rollback would bring back
+
+	// When Promote and, if the previous generation has another key, Retire will
+	// not be too early. Zero: there is nothing to wait for, or nobody has
+	// confirmed the publication.
+	PromoteFrom, RetireFrom time.Time
 }
 
 // List returns a line for each entry, in the order of the names.
@@ -85,9 +90,15 @@ func (s *Store) Detail(name string) (EntryDetail, error) {
 	}
 	if e.next != nil {
 		d.HasNext, d.Next = true, slices.Clone(e.next.chain)
+		if d.PromoteFrom, err = e.promoteFrom(); err != nil {
+			return EntryDetail{}, err
+		}
 	}
 	if e.previous != nil {
 		d.Previous = slices.Clone(e.previous.chain)
+		if !publicEqual(e.key.Public(), e.previous.key.Public()) {
+			d.RetireFrom = e.retireFrom()
+		}
 	}
 	return d, nil
 }

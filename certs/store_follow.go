@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 )
 
@@ -51,6 +52,15 @@ func (s *Store) Follow(name, certFile, keyFile string) (Result, error) {
 	folder, err := EscapeName(name)
 	if err != nil {
 		return Result{}, err
+	}
+	// Watch may look for them after a change of the working directory.
+	for _, path := range []*string{&certFile, &keyFile} {
+		if *path == "" {
+			continue
+		}
+		if *path, err = filepath.Abs(*path); err != nil {
+			return Result{}, fmt.Errorf("certs: %w", err)
+		}
 	}
 	former := st.entries[folder]
 	if former != nil && (former.files == nil || former.files.cert != certFile || former.files.key != keyFile) {
@@ -112,7 +122,7 @@ func (s *Store) loadFollowed(folder, name string, f *followed) (*entry, error) {
 		return nil, fmt.Errorf("certs: %q: %w", paths, ErrManyKeys)
 	}
 	if e.chain, _, err = Arrange(e.key.Public(), e.bag, s.options.arrange(true)); err != nil {
-		return nil, fmt.Errorf("%q: %w", paths, err)
+		return nil, placed(fmt.Sprintf("%q", paths), err)
 	}
 	for i := range e.problems {
 		e.problems[i].Cert = fingerprint(e.chain[0])

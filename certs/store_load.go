@@ -115,7 +115,7 @@ func (s *Store) loadPair(folder, file string) (*pair, error) {
 			return p, nil
 		}
 	}
-	return nil, fmt.Errorf("%s: %w", path, err)
+	return nil, placed(path, err)
 }
 
 // parsePair reads a key and its chain, if there is one. The order of the

@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -28,6 +29,9 @@ func (s *Store) Rename(name, to string) error {
 	if err != nil {
 		return err
 	}
+	if st, err = s.ownRoles(st); err != nil {
+		return err
+	}
 	if folder != e.folder {
 		if st, err = s.move(st, e, folder, to); err != nil {
 			return err
@@ -48,10 +52,8 @@ func (s *Store) move(st *storeState, e *entry, folder, to string) (*storeState, 
 	if _, err := st.free(to); err != nil {
 		return nil, err
 	}
-	for _, file := range entryFiles { // what is left of an entry that was removed
-		if err := removeIfThere(s.options.Storage, inEntry(folder, file)); err != nil {
-			return nil, fmt.Errorf("certs: %s: %w", inEntry(folder, file), err)
-		}
+	if err := s.clearFolder(folder); err != nil {
+		return nil, err
 	}
 	former := st.roles
 	st, err := s.writeRoles(st, former.with(e.folder, e.name, to))
@@ -85,6 +87,9 @@ func (s *Store) Remove(name string, force bool) error {
 		return err
 	}
 	defer s.end()
+	if st, err = s.ownRoles(st); err != nil {
+		return err
+	}
 	e, err := st.find(name)
 	if err != nil {
 		return err
@@ -97,9 +102,14 @@ func (s *Store) Remove(name string, force bool) error {
 			return err
 		}
 	}
+	var left error
 	if e.files == nil {
 		if err := s.removeFiles(e.folder); err != nil {
-			return fmt.Errorf("certs: entry %q: %w", e.name, err)
+			left = fmt.Errorf("certs: entry %q: %w", e.name, err)
+			if _, err := s.options.Storage.Stat(inEntry(e.folder, currentFile)); !errors.Is(err, fs.ErrNotExist) {
+				return left
+			}
+			// It is removed, and only clearing up failed.
 		}
 	}
 	st = st.clone()
@@ -107,7 +117,7 @@ func (s *Store) Remove(name string, force bool) error {
 	st.serve()
 	s.state.Store(st)
 	s.note(certificateEvent(EventRemoved, e.name, e.chain[0], "current"))
-	return nil
+	return left
 }
 
 func (s *Store) removeFiles(folder string) error {

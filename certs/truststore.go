@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -50,7 +51,7 @@ func (o *TrustOptions) newCache() *chaincache.Cache[[]*x509.Certificate] {
 // in both lists counts with what the custom list says of it.
 //
 // Every change starts from what the storage has, which somebody may have edited by
-// hand, builds a new [Snapshot] and swaps it in, so that a reader sees one whole list
+// hand (from what is in service, where that is gone), builds a new [Snapshot] and swaps it in, so that a reader sees one whole list
 // or the other. The methods that read work on the current one; take a
 // Snapshot to ask several questions of the same lists.
 //
@@ -76,11 +77,11 @@ func NewTrustStore(o TrustOptions) (*TrustStore, error) {
 	if o.System == nil {
 		o.System = noRoots{}
 	}
-	settings, err := readStoredSettings(o.Storage)
+	settings, _, err := readStoredSettings(o.Storage, newSettings)
 	if err != nil {
 		return nil, err
 	}
-	custom, err := readStoredList(o.Storage)
+	custom, _, err := readStoredList(o.Storage, noList())
 	if err != nil {
 		return nil, err
 	}
@@ -111,23 +112,6 @@ func (t *TrustStore) lock() (*Snapshot, error) {
 	return t.current.Load(), nil
 }
 
-// storedList returns the custom list that a change of it starts from: that of the
-// storage, where somebody may have edited it by hand since it was loaded.
-func (t *TrustStore) storedList(former *Snapshot) (*caList, error) {
-	if t.options.Storage == nil {
-		return former.custom, nil
-	}
-	return readStoredList(t.options.Storage)
-}
-
-// storedSettings is storedList for the settings.
-func (t *TrustStore) storedSettings(former *Snapshot) (listSettings, error) {
-	if t.options.Storage == nil {
-		return former.settings, nil
-	}
-	return readStoredSettings(t.options.Storage)
-}
-
 func (t *TrustStore) swap(former *Snapshot, system, custom *caList, settings listSettings) {
 	t.current.Store(newSnapshot(former, system, custom, settings, &t.options))
 }
@@ -140,7 +124,7 @@ func (t *TrustStore) Enable(list CAList, on bool) error {
 		return err
 	}
 	defer t.mu.Unlock()
-	settings, err := t.storedSettings(former)
+	settings, _, err := readStoredSettings(t.options.Storage, former.settings)
 	if err != nil {
 		return err
 	}
@@ -232,7 +216,7 @@ func (t *TrustStore) changeCustom(entries []caEntry, findings []Finding, keep bo
 	defer t.mu.Unlock()
 	all, before := entries, former.custom
 	if keep {
-		if before, err = t.storedList(former); err != nil {
+		if before, _, err = readStoredList(t.options.Storage, former.custom); err != nil {
 			return ListReport{}, err
 		}
 		all = slices.Concat(before.entries, entries)
@@ -278,7 +262,7 @@ func (t *TrustStore) Delete(sum [sha256.Size]byte) error {
 		return err
 	}
 	defer t.mu.Unlock()
-	custom, err := t.storedList(former)
+	custom, _, err := readStoredList(t.options.Storage, former.custom)
 	if err != nil {
 		return err
 	}
@@ -294,18 +278,26 @@ func (t *TrustStore) Delete(sum [sha256.Size]byte) error {
 }
 
 // Reload reads the custom list and the settings from the storage again, for when
-// somebody else has changed them. Errors leave the former state in service.
+// somebody else has changed them. Errors leave the former state in service; one that
+// matches [fs.ErrNotExist] says that they are gone, which would enable a list that is
+// disabled, or take the operator's dates of distrust away.
 func (t *TrustStore) Reload() (ListReport, error) {
 	former, err := t.lock()
 	if err != nil {
 		return ListReport{}, err
 	}
 	defer t.mu.Unlock()
-	settings, err := t.storedSettings(former)
+	settings, stored, err := readStoredSettings(t.options.Storage, former.settings)
+	if err == nil && !stored && settings != newSettings {
+		err = fmt.Errorf("certs: settings of the trust store: %w", fs.ErrNotExist)
+	}
 	if err != nil {
 		return ListReport{}, err
 	}
-	custom, err := t.storedList(former)
+	custom, stored, err := readStoredList(t.options.Storage, former.custom)
+	if err == nil && !stored && len(custom.entries) > 0 {
+		err = fmt.Errorf("certs: stored custom list: %w", fs.ErrNotExist)
+	}
 	if err != nil {
 		return ListReport{}, err
 	}

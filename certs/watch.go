@@ -46,9 +46,10 @@ type watchedUnit struct {
 // be read, and key and certificate fit. Until then the former state stays in
 // service; after three failing polls there is a reload-failed event, once. What is
 // caught between two renames heals at the next poll. An entry that a role uses and
-// whose files are gone stays in service, as a failure. A symbolic link that
-// switches a whole directory is seen where the directory is open for reading, and
-// in the paths given to Follow.
+// whose files are gone stays in service, as a failure; so do the roles and what the
+// TrustStore has when their files are gone. A symbolic link that switches a whole
+// directory is seen where the directory is open for reading, and in the paths given
+// to Follow.
 //
 // It returns the error of ctx, or [ErrNotOpen].
 func (s *Store) Watch(ctx context.Context, interval time.Duration) error {
@@ -62,7 +63,7 @@ func (s *Store) Watch(ctx context.Context, interval time.Duration) error {
 	defer ticker.Stop()
 	for checked := (time.Time{}); ; {
 		s.poll()
-		if now := s.options.Now(); checked.IsZero() || now.Sub(checked) >= expiryInterval {
+		if now := s.options.Now(); checked.IsZero() || now.Sub(checked) >= expiryInterval || now.Before(checked) {
 			checked = now
 			if _, err := s.CheckExpiry(); err != nil {
 				return err
@@ -232,9 +233,19 @@ func (s *Store) pollRoles() {
 	if !s.settled(unitRoles, st.rolesAt, now) {
 		return
 	}
+	_, err = s.reloadRoles(st)
+	s.outcome(unitRoles, "", err)
+}
+
+// reloadRoles puts the roles of the storage into service. A file that is gone has been
+// taken away by accident, for a store writes it empty: nobody loses a certificate by that.
+func (s *Store) reloadRoles(st *storeState) (*storeState, error) {
 	roles, at, err := s.loadRoles()
-	if s.outcome(unitRoles, "", err); err != nil {
-		return
+	if err == nil && at == (FileState{}) && len(st.roles) > 0 {
+		err = fmt.Errorf("certs: %w", notExist(rolesFile))
+	}
+	if err != nil {
+		return nil, err
 	}
 	former := st.roles
 	st = st.clone()
@@ -247,6 +258,20 @@ func (s *Store) pollRoles() {
 			s.noteDemonstration(st, role)
 		}
 	}
+	return st, nil
+}
+
+// ownRoles is own for the roles: a change of them starts from what the storage has.
+// Where that is gone, it starts from what is in service. The caller holds mu.
+func (s *Store) ownRoles(st *storeState) (*storeState, error) {
+	at, err := stateOf(s.options.Storage, rolesFile)
+	if err != nil {
+		return nil, fmt.Errorf("certs: %s: %w", rolesFile, err)
+	}
+	if at == st.rolesAt || at == (FileState{}) {
+		return st, nil
+	}
+	return s.reloadRoles(st)
 }
 
 func (s *Store) pollTrust() {
@@ -274,7 +299,7 @@ func (s *Store) pollTrust() {
 		return
 	}
 	s.watch.trust = now
-	if len(report.Added)+len(report.Removed) > 0 {
+	if len(report.Added)+len(report.Removed)+len(report.Changed) > 0 {
 		s.note(Event{Kind: EventReloaded, Place: "custom list"})
 	}
 }

@@ -32,6 +32,7 @@ type site struct {
 	ask   bool   // the host asks for a client certificate
 	tlsa  string // ee, ta, mismatch or unusable; "" = no record
 	sts   string // enforce or testing; "" = no policy
+	also  string // label of a site in the same zone whose host is a second MX host; "" = none
 }
 
 func (s site) domain() string { return s.label + "." + cmp.Or(s.zone, "example") }
@@ -125,13 +126,17 @@ type world struct {
 	domains   []string
 	listeners []Listener
 	port      uint16
+	net       byte
 	dns       dns
 	policies  *ststest.PolicyHost
 }
 
+// policyAddr is the address of the policy hosts in DNS. The dialer is led to policies from there.
+func (w *world) policyAddr() netip.Addr { return netip.AddrFrom4([4]byte{127, w.net, 255, 1}) }
+
 // newWorld makes the world of a mail server, which is to listen on addresses of the network 127.net.0.0.
 func newWorld(t testing.TB, net byte, sites []site, keys ...testpki.Mod) *world {
-	w := &world{pki: newPKI(t, keys...), sites: sites, policies: ststest.NewPolicyHost()}
+	w := &world{net: net, pki: newPKI(t, keys...), sites: sites, policies: ststest.NewPolicyHost()}
 	t.Cleanup(w.policies.Close)
 	addr := netip.AddrFrom4([4]byte{127, net, 0, 1})
 	w.port = freePort(t, addr)
@@ -143,6 +148,9 @@ func newWorld(t testing.TB, net byte, sites []site, keys ...testpki.Mod) *world 
 		}
 		l := Listener{Name: s.host(), Addr: netip.AddrPortFrom(addr, w.port), TLS: s.tls, AskCert: s.ask}
 		add("%s MX 10 mx.%[1]s", s.label)
+		if s.also != "" {
+			add("%s MX 20 mx.%s", s.label, s.also)
+		}
 		add("mx.%s A %s", s.label, addr)
 		leaf := new(testpki.Leaf)
 		if s.tls != NoTLS {
@@ -154,7 +162,7 @@ func newWorld(t testing.TB, net byte, sites []site, keys ...testpki.Mod) *world 
 		}
 		if s.sts != "" {
 			add(`_mta-sts.%s TXT "v=STSv1; id=1;"`, s.label)
-			add("mta-sts.%s A 127.0.0.1", s.label)
+			add("mta-sts.%s A %s", s.label, w.policyAddr())
 			w.policies.SetPolicy(s.domain(), fmt.Sprintf("version: STSv1\r\nmode: %s\r\nmx: %s\r\nmax_age: 86400\r\n", s.sts, s.host()))
 		}
 		w.domains = append(w.domains, s.domain())

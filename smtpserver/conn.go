@@ -139,7 +139,8 @@ func (c *Conn) ClientChains() [][]*x509.Certificate {
 }
 
 // EndAfterReply ends the session behind the reply that the server writes next: the
-// Read after that Write returns io.EOF. It is for adapters that have seen octets
+// Read after that Write returns io.EOF. What the peer still sends is read and dropped
+// for half a second, so that it does not cost it the reply. It is for adapters that have seen octets
 // behind which the session cannot be trusted.
 func (c *Conn) EndAfterReply() { c.ending.CompareAndSwap(0, endArmed) }
 
@@ -177,6 +178,17 @@ func (c *Conn) RecipientAccepted() {
 	c.listener.stats.recipients.Add(1)
 }
 
+// Report tells the event of something that an adapter has refused: what kind of event,
+// why, and the code of the reply. It does nothing if there is no such kind or reason.
+func (c *Conn) Report(k Kind, why Reason, code int) {
+	if k >= kinds || why >= reasons {
+		return
+	}
+	e := c.event(k)
+	e.Reason, e.Code = why, code
+	c.listener.tell(e)
+}
+
 // key is what limits per address count by.
 func (c *Conn) key() netip.Addr { return limitKey(c.peer.Addr(), c.listener.options.IPv6Prefix) }
 
@@ -208,9 +220,32 @@ func (c *Conn) Close() error {
 	}
 	c.verdict.cancel()
 	c.interrupt()
+	if c.phase() == PhaseTLS && c.ending.Load() == endNow && c.lingerBehind() {
+		return nil
+	}
 	err := c.Conn.Close()
 	c.conclude()
 	return err
+}
+
+// lingerBehind lets a last reply inside TLS arrive when the server has closed the
+// connection, in a goroutine that counts as a refused session. It returns false if
+// there are too many.
+func (c *Conn) lingerBehind() bool {
+	refusing := c.listener.refusing
+	select {
+	case refusing <- struct{}{}:
+	default:
+		return false
+	}
+	go func() {
+		defer func() { <-refusing }()
+		closeWrite(c.Conn)
+		drain(c.Conn)
+		c.Conn.Close()
+		c.conclude()
+	}()
+	return true
 }
 
 // conclude tells the outcome and gives back what the connection holds.
@@ -221,9 +256,11 @@ func (c *Conn) conclude() {
 		c.setMode()
 	}
 	c.tellOutcome()
+	closed := c.event(KindClosed)
+	closed.Reason, closed.Err = c.endReason(), c.lastErr
 	c.mu.Unlock()
 	c.listener.release(c)
-	c.listener.tell(c.event(KindClosed))
+	c.listener.tell(closed)
 	c.listener.leave()
 }
 
@@ -236,7 +273,14 @@ func (c *Conn) reset() error {
 // event begins an event about the connection.
 func (c *Conn) event(k Kind) Event {
 	e := Event{Kind: k, ConnID: c.id, Peer: c.peer}
-	if g := c.verdict.group; g != nil && c.verdict.reached.Load() {
+	if !c.verdict.reached.Load() {
+		return e
+	}
+	e.HostStatus = c.verdict.host.Status
+	if names := c.verdict.host.Names; len(names) > 0 {
+		e.Host = names[0]
+	}
+	if g := c.verdict.group; g != nil {
 		e.Group, e.Policy = g.Name, g.Policy.Name
 	}
 	return e

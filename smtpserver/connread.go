@@ -11,7 +11,7 @@ import (
 type clientOctets struct {
 	buf     *[]byte // lent; nil when nothing is there and nothing is awaited
 	r, w    int     // what is there: buf[r:w]
-	cleared int     // how much of it may go to the server
+	cleared int     // how much of it may go to the server; changed under Conn.mu, too
 	scanned int     // how much of it holds no LF
 	large   bool    // buf is of the large kind
 
@@ -94,17 +94,13 @@ func (c *Conn) read(p []byte) (int, error) {
 			}
 			continue
 		}
-		if c.in.cleared > 0 {
-			return c.hand(p), nil
-		}
-		n, err, done := c.step(p)
-		if done {
+		if n, err, done := c.step(p); done {
 			return n, err
 		}
 	}
 }
 
-// hand copies what may go.
+// hand copies what may go. The caller holds mu.
 func (c *Conn) hand(p []byte) int {
 	in := &c.in
 	n := copy(p, (*in.buf)[in.r:in.r+in.cleared])
@@ -127,7 +123,15 @@ const (
 // reading more. done says that Read returns n and err.
 func (c *Conn) step(p []byte) (n int, err error, done bool) {
 	c.mu.Lock()
-	what := c.look()
+	what := nextLook
+	if c.in.cleared == 0 {
+		what = c.look()
+	}
+	if c.in.cleared > 0 {
+		n = c.hand(p)
+		c.mu.Unlock()
+		return n, nil, true
+	}
 	var wake <-chan struct{}
 	if what == nextReply {
 		wake = c.deadlines.waiter()
@@ -136,9 +140,8 @@ func (c *Conn) step(p []byte) (n int, err error, done bool) {
 	switch what {
 	case nextFill:
 		err, done = c.fill()
-		return 0, err, done
 	case nextData:
-		return c.readData(p)
+		err, done = c.fillData()
 	case nextReply:
 		c.startWait()
 		err, late := c.await(wake, after(c.in.since, c.listener.options.CommandTimeout))
@@ -147,13 +150,14 @@ func (c *Conn) step(p []byte) (n int, err error, done bool) {
 		}
 		c.in.since = time.Time{}
 	}
-	return 0, nil, false
+	return 0, err, done
 }
 
 // look lets the gate decide about what is there. The caller holds mu.
 func (c *Conn) look() next {
 	in, g := &c.in, &c.gate
 	if c.ending.Load() == endNow {
+		c.linger = true
 		c.die(ReasonServerClosed, nil)
 		return nextLook
 	}
@@ -215,6 +219,9 @@ func (c *Conn) lookForLine() next {
 	}
 	line, more := b[:lf+1], lf+1 < len(b)
 	in.since = time.Time{}
+	if g.ehlo && !more && g.hasSTARTTLS() && len(line) >= 8 && foldedEqual(line[:8], "STARTTLS") {
+		g.options.NoCertificate = !c.certificateReady() // it may have changed since EHLO
+	}
 	a := g.Command(line, more)
 	if a.Kind == Forward {
 		in.cleared = len(line)
@@ -241,11 +248,11 @@ func (c *Conn) carryOut(a Action, n int) {
 	switch a.Kind {
 	case Answer:
 		c.noteRefusal(a.Reply)
+		c.badCount++
+		c.listener.stats.badCommands.Add(1)
 		if err := c.say(c.gate.Octets(a.Reply)); err != nil {
 			return
 		}
-		c.badCount++
-		c.listener.stats.badCommands.Add(1)
 		if most := c.listener.options.MaxBadCommands; most > 0 && c.badCount >= most {
 			c.lastWord(ReplyTooManyBad, ReasonTooManyBad)
 		}
@@ -322,7 +329,7 @@ func (c *Conn) startWait() (now time.Time) {
 // fill reads octets of the client into the buffer.
 func (c *Conn) fill() (err error, done bool) {
 	in := &c.in
-	c.room()
+	c.room(false)
 	now := c.startWait()
 	n, err, late := c.readInner((*in.buf)[in.w:], after(in.since, c.listener.options.CommandTimeout), now)
 	in.w += n
@@ -332,11 +339,19 @@ func (c *Conn) fill() (err error, done bool) {
 	return c.readFailed(err, late), true
 }
 
-// room makes room for more octets: there is a buffer, and its end is free.
-func (c *Conn) room() {
+// room makes room for more octets: there is a buffer, and its end is free. An empty
+// buffer gives way to one of the size that is wanted.
+func (c *Conn) room(large bool) {
 	in, pool := &c.in, c.listener.buffers
+	if in.buf != nil && in.empty() && in.large != large {
+		c.putBuffer()
+	}
 	if in.buf == nil {
-		in.buf, in.large = pool.small.Get().(*[]byte), false
+		from := &pool.small
+		if large {
+			from = &pool.large
+		}
+		in.buf, in.large = from.Get().(*[]byte), large
 	}
 	if in.w < len(*in.buf) {
 		return

@@ -9,7 +9,7 @@ import (
 // readTLS reads inside TLS, where nothing is looked at.
 func (c *Conn) readTLS(p []byte) (int, error) {
 	if c.ending.Load() == endNow {
-		return 0, io.EOF
+		return 0, io.EOF // the server has a close_notify to write: Close lingers
 	}
 	var idle time.Time
 	now := time.Now()
@@ -102,7 +102,7 @@ func (c *Conn) writeTLS(p []byte) (int, error) {
 		return 0, net.ErrClosed
 	}
 	n, err := c.writeInner(p)
-	c.ending.CompareAndSwap(endArmed, endNow)
+	c.afterWrite()
 	return n, err
 }
 

@@ -45,12 +45,11 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// afterWrite wakes who waits for a reply and arms EndAfterReply.
+// afterWrite lets EndAfterReply take effect.
 func (c *Conn) afterWrite() {
-	c.ending.CompareAndSwap(endArmed, endNow)
-	c.deadlines.mu.Lock()
-	c.deadlines.notify()
-	c.deadlines.mu.Unlock()
+	if c.ending.Load() == endArmed {
+		c.ending.CompareAndSwap(endArmed, endNow)
+	}
 }
 
 // takeReply takes octets up to the end of a reply or of b, and passes the reply on
@@ -58,9 +57,8 @@ func (c *Conn) afterWrite() {
 func (c *Conn) takeReply(b []byte) (n int, err error) {
 	if c.reply == nil {
 		// Nearly every reply comes whole, and goes on without a copy.
-		last, n, complete := replyEnd(b)
-		if complete {
-			return n, c.passReply(b[:n], b[last:n])
+		if n, code, complete := replyEnd(b); complete {
+			return n, c.passReply(b[:n], code)
 		}
 		c.reply = c.listener.buffers.text.Get().(*[]byte)
 		*c.reply = (*c.reply)[:0]
@@ -80,12 +78,12 @@ func (c *Conn) takeReply(b []byte) (n int, err error) {
 	if lf < 0 {
 		return n, nil
 	}
-	line := (*c.reply)[c.replyLine:]
-	if continues(line) {
+	code, more := nextReplyLine(*c.reply, (*c.reply)[c.replyLine:])
+	if more {
 		c.replyLine = len(*c.reply)
 		return n, nil
 	}
-	err = c.passReply(*c.reply, line)
+	err = c.passReply(*c.reply, code)
 	c.dropReply()
 	return n, err
 }
@@ -98,50 +96,63 @@ func (c *Conn) dropReply() {
 	c.reply = nil
 }
 
-// replyEnd finds the first complete reply in b: it ends at n, its last line begins
-// at last.
-func replyEnd(b []byte) (last, n int, complete bool) {
+// replyEnd finds the first complete reply in b: it ends at n. Its code is 0 if the
+// line that ends there does not belong to a reply.
+func replyEnd(b []byte) (n, code int, complete bool) {
 	for n < len(b) {
 		lf := bytes.IndexByte(b[n:], '\n')
 		if lf < 0 {
 			break
 		}
-		last, n = n, n+lf+1
-		if !continues(b[last:n]) {
-			return last, n, true
+		line, more := b[n:n+lf+1], false
+		n += lf + 1
+		if code, more = nextReplyLine(b, line); !more {
+			return n, code, true
 		}
 	}
 	return 0, 0, false
 }
 
-// continues says whether another line follows this one in a reply (RFC 5321 section
-// 4.2.1).
-func continues(line []byte) bool { return replyCode(line) > 0 && len(line) > 3 && line[3] == '-' }
-
-// replyCode returns the code of a reply line, 0 if it has none.
-func replyCode(line []byte) int {
-	if len(line) < 3 {
-		return 0
+// nextReplyLine returns the code of a line in a reply and whether another follows.
+// All lines of a reply have the code of the first.
+func nextReplyLine(reply, line []byte) (code int, more bool) {
+	code, more = replyCode(line)
+	if first, _ := replyCode(reply); first != code {
+		return 0, false
 	}
-	code := 0
-	for _, c := range line[:3] {
-		if c < '0' || c > '9' {
-			return 0
-		}
-		code = code*10 + int(c-'0')
-	}
-	return code
+	return code, more
 }
 
+// replyCode returns the code of a reply line and whether another line follows it in
+// the reply (RFC 5321 section 4.2.1). The code is 0 if this is no reply line.
+func replyCode(line []byte) (code int, more bool) {
+	if len(line) < 4 || line[0] < '2' || line[0] > '5' || !isDigit(line[1]) || !isDigit(line[2]) {
+		return 0, false
+	}
+	switch line[3] {
+	case '-':
+		more = true
+	case ' ', '\r', '\n':
+	default:
+		return 0, false
+	}
+	return int(line[0]-'0')*100 + int(line[1]-'0')*10 + int(line[2]-'0'), more
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
 // passReply lets the gate decide about a complete reply and sends it.
-func (c *Conn) passReply(reply, lastLine []byte) error {
-	g, code := &c.gate, replyCode(lastLine)
-	greeting, pending := g.phase == PhaseGreeting, g.pending
+func (c *Conn) passReply(reply []byte, code int) error {
+	g := &c.gate
+	greeting, pending, before := g.phase == PhaseGreeting, g.pending, g.phase
 	if greeting && code == 220 && c.listener.options.EarlyTalker > 0 && c.earlyTalker() {
 		return net.ErrClosed
 	}
-	before := g.phase
+	early := c.isEarly()
 	a := g.Reply(code)
+	if a.Kind == Forward && early && code < 400 {
+		a = g.Kill(ReasonUnexpectedReply)
+	}
 	if a.Kind != Forward {
 		if a.Reason == ReasonUnexpected220 {
 			e := c.event(KindUnexpected220)
@@ -155,6 +166,13 @@ func (c *Conn) passReply(reply, lastLine []byte) error {
 		c.enter(g.phase)
 	}
 	switch {
+	case early:
+		if err := c.pass(reply); err != nil {
+			return err
+		}
+		c.linger = true
+		c.die(ReasonUnexpectedReply, nil)
+		return nil
 	case greeting && code == 220 && g.policy.Banner != nil:
 		return c.passRewritten(g.policy.Banner.appendGreeting, reply)
 	case pending == verbEHLO && code == 250:
@@ -163,6 +181,20 @@ func (c *Conn) passReply(reply, lastLine []byte) error {
 		return c.passRewritten(g.FilterEHLO, reply)
 	}
 	return c.pass(reply)
+}
+
+// isEarly says whether the server replies before it has had all that it replies to.
+// It may take the rest for commands then, which nobody has looked at, or for more of
+// the same. The caller holds mu.
+func (c *Conn) isEarly() bool {
+	g := &c.gate
+	if g.phase == PhaseData && g.policy.BareNewline == On {
+		// The server sees an end of the data where the gate sees none: what it has not
+		// got is looked at again.
+		c.in.cleared = 0
+		return false
+	}
+	return c.in.cleared > 0 || g.phase == PhaseData && !g.ended
 }
 
 // enter prepares what a new phase of the gate needs.

@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,10 +18,15 @@ type deadlines struct {
 	ourWrite    time.Time
 	readSet     time.Time // in force below; it may be earlier than what is wanted
 	writeSet    time.Time
-	reading     bool
-	writing     int
-	interrupted bool          // nobody reads any more
-	wake        chan struct{} // wakes who waits for a reply of the server; made when somebody does
+	reads       bool // the filter has begun to read: the server's deadlines matter below
+	writes      bool
+	interrupted bool // nobody reads any more
+
+	// Until when, in Unix nanoseconds, the deadline in force is good for reads and
+	// writes that want a later one: nothing is to be done or locked then. 0: it is not.
+	calmRead, calmWrite atomic.Int64
+
+	wake atomic.Pointer[chan struct{}] // wakes who waits for a reply of the server; made when somebody does
 }
 
 // aLongTimeAgo interrupts what is under way.
@@ -60,7 +66,7 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 	defer d.mu.Unlock()
 	d.read = t
 	d.notify()
-	if !d.reading || d.interrupted {
+	if !d.reads || d.interrupted {
 		return nil
 	}
 	return c.armRead(time.Now())
@@ -72,12 +78,16 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 // caller holds deadlines.mu.
 func (c *Conn) armRead(now time.Time) error {
 	d := &c.deadlines
-	return arm(c.Conn.SetReadDeadline, &d.readSet, earlier(d.ourRead, d.read), now)
+	err := arm(c.Conn.SetReadDeadline, &d.readSet, earlier(d.ourRead, d.read), now)
+	d.calmRead.Store(calmUntil(d.readSet))
+	return err
 }
 
 func (c *Conn) armWrite(now time.Time) error {
 	d := &c.deadlines
-	return arm(c.Conn.SetWriteDeadline, &d.writeSet, earlier(d.ourWrite, d.write), now)
+	err := arm(c.Conn.SetWriteDeadline, &d.writeSet, earlier(d.ourWrite, d.write), now)
+	d.calmWrite.Store(calmUntil(d.writeSet))
+	return err
 }
 
 // deadlineSlack is how much time a deadline in force must leave to be kept.
@@ -94,6 +104,18 @@ func arm(set func(time.Time) error, inForce *time.Time, wanted, now time.Time) e
 	return set(wanted)
 }
 
+func calmUntil(inForce time.Time) int64 {
+	if inForce.IsZero() {
+		return 0
+	}
+	return inForce.Add(-deadlineSlack).UnixNano()
+}
+
+// calm says whether the deadline in force can stay for what wants this one.
+func calm(until int64, wanted, now time.Time) bool {
+	return until != 0 && now.UnixNano() < until && (wanted.IsZero() || wanted.UnixNano() >= until+int64(deadlineSlack))
+}
+
 // SetWriteDeadline sets the server's deadline for writes. Timeouts of the filter
 // that end earlier stay in force.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
@@ -101,41 +123,47 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.write = t
-	if d.writing == 0 {
+	if !d.writes {
 		return nil
 	}
 	return c.armWrite(time.Now())
 }
 
 // readInner reads, from now on, from the connection below until ours or the server's
-// deadline.
-// late says that it was ours that passed.
+// deadline. late says that it was ours that passed.
 func (c *Conn) readInner(p []byte, ours, now time.Time) (n int, err error, late bool) {
 	d := &c.deadlines
 	ours = earlier(ours, c.ageLimit)
-	d.mu.Lock()
-	if d.interrupted {
-		d.mu.Unlock()
-		return 0, net.ErrClosed, false
-	}
-	d.reading, d.ourRead = true, ours
-	for again := true; again; {
+	if !calm(d.calmRead.Load(), ours, now) {
+		d.mu.Lock()
+		if d.interrupted {
+			d.mu.Unlock()
+			return 0, net.ErrClosed, false
+		}
+		d.reads, d.ourRead = true, ours
 		err = c.armRead(now)
 		d.mu.Unlock()
+	}
+	for {
 		if err == nil {
 			n, err = c.Conn.Read(p)
 		}
-		d.mu.Lock()
-		if again = n == 0 && !d.interrupted && tooSoon(err, d.readSet, earlier(d.ourRead, d.read)); again {
-			now = time.Now()
+		if err == nil {
+			return n, nil, false
 		}
+		d.mu.Lock()
+		d.ourRead = ours
+		if n > 0 || d.interrupted || !tooSoon(err, d.readSet, earlier(ours, d.read)) {
+			break
+		}
+		err = c.armRead(time.Now())
+		d.mu.Unlock()
 	}
-	d.reading = false
-	if err != nil && d.interrupted {
+	if d.interrupted {
 		err = net.ErrClosed
 	}
 	d.mu.Unlock()
-	return n, err, err != nil && isTimeout(err) && passed(ours, time.Now())
+	return n, err, isTimeout(err) && passed(ours, time.Now())
 }
 
 // tooSoon says whether err is the timeout of a deadline that was kept in force while
@@ -154,54 +182,63 @@ func (c *Conn) interrupt() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.interrupted = true
+	d.calmRead.Store(0)
 	d.notify()
-	if d.reading {
+	if d.reads {
 		d.readSet = aLongTimeAgo
 		c.Conn.SetReadDeadline(aLongTimeAgo)
 	}
 }
 
-// writeInner writes to the connection below.
-func (c *Conn) writeInner(p []byte) (int, error) {
+// writeInner writes to the connection below, and wakes who waits for a reply.
+func (c *Conn) writeInner(p []byte) (n int, err error) {
 	d := &c.deadlines
-	d.mu.Lock()
-	d.writing++
+	defer d.notify()
 	now := time.Now()
-	d.ourWrite = earlier(after(now, c.listener.options.WriteTimeout), c.ageLimit)
-	n, err := 0, error(nil)
-	for again := true; again; {
+	ours := earlier(after(now, c.listener.options.WriteTimeout), c.ageLimit)
+	if !calm(d.calmWrite.Load(), ours, now) {
+		d.mu.Lock()
+		d.writes, d.ourWrite = true, ours
 		err = c.armWrite(now)
 		d.mu.Unlock()
+	}
+	for {
 		if err == nil {
 			var k int
 			k, err = c.Conn.Write(p[n:])
 			n += k
 		}
-		d.mu.Lock()
-		if again = n < len(p) && tooSoon(err, d.writeSet, earlier(d.ourWrite, d.write)); again {
-			now = time.Now()
+		if err == nil {
+			return n, nil
 		}
+		d.mu.Lock()
+		d.ourWrite = ours
+		if n == len(p) || !tooSoon(err, d.writeSet, earlier(ours, d.write)) {
+			d.mu.Unlock()
+			return n, err
+		}
+		err = c.armWrite(time.Now())
+		d.mu.Unlock()
 	}
-	d.writing--
-	d.mu.Unlock()
-	return n, err
 }
 
 // waiter returns the channel on which notify is heard.
 func (d *deadlines) waiter() <-chan struct{} {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.wake == nil {
-		d.wake = make(chan struct{}, 1)
+	if wake := d.wake.Load(); wake != nil {
+		return *wake
 	}
-	return d.wake
+	wake := make(chan struct{}, 1)
+	if !d.wake.CompareAndSwap(nil, &wake) {
+		return *d.wake.Load()
+	}
+	return wake
 }
 
-// notify wakes who waits. The caller holds mu.
+// notify wakes who waits.
 func (d *deadlines) notify() {
-	if d.wake != nil {
+	if wake := d.wake.Load(); wake != nil {
 		select {
-		case d.wake <- struct{}{}:
+		case *wake <- struct{}{}:
 		default:
 		}
 	}

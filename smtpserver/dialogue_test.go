@@ -91,66 +91,119 @@ func TestDialogueRequired(t *testing.T) {
 	require.Empty(t, w.events.of(KindTLSFailed))
 }
 
+// served is a filter with some server behind it.
+type served struct {
+	addr string
+	// says turns the replies of go-smtp in a dialogue into those of this server.
+	says *strings.Replacer
+	seen func() []string // messages
+}
+
+// servers are those that a dialogue is held with.
+var servers = map[string]func(t *testing.T, o Options) served{
+	"go-smtp": func(t *testing.T, o Options) served {
+		w := serve(t, o)
+		return served{w.addr, strings.NewReplacer(), func() (seen []string) {
+			w.backend.see(func() { seen = w.backend.messages })
+			return seen
+		}}
+	},
+	"naive": func(t *testing.T, o Options) served {
+		hl, _ := filter(t, o)
+		s := &naive{config: hl.TLSConfig()}
+		s.serve(t, hl)
+		return served{hl.Addr().String(), strings.NewReplacer(greeting, "220 naive.example ESMTP\r\n",
+			ehloClear, "250-naive.example\r\n250-PIPELINING\r\n250 STARTTLS\r\n", ehloNoTLS, "250-naive.example\r\n250 PIPELINING\r\n",
+			"250 2.0.0 Hello x\r\n", "250 ok\r\n", noop, "250 ok\r\n", mailOK, "250 ok\r\n", rcptOK, "250 ok\r\n", dataGo, "354 go\r\n", queued, "250 ok\r\n", bye, "221 bye\r\n"),
+			func() []string { _, _, texts := s.seen(); return texts }}
+	},
+}
+
 // TestReplyTable has each row of the reply table that a client can bring about in
-// clear text, sent octet by octet and in one piece.
+// clear text, in one piece and octet by octet, with each server.
 func TestReplyTable(t *testing.T) {
-	begin := greeting
+	delayed := Policy{Access: Reject, TLS: TLSPreferred, Reject: &Rejection{Delayed: true}}
+	notReady := serverCert()
+	notReady.ready = func() error { return errors.New("no certificate installed") }
+	noCertificate := Policy{TLS: TLSRequired, Certificate: notReady}
+	const (
+		stays = iota
+		closes
+		closesWhole // only if the octets come in one piece
+	)
 	for _, c := range []struct {
 		why    string
 		policy Policy
 		say    string
 		want   string
-		closed bool
+		then   int
 	}{
-		{"STARTTLS, setting No", tlsNo, ehlo + "STARTTLS\r\n", ehloNoTLS + line(ReplyNoSTARTTLS), false},
-		{"before EHLO", tlsRequired, "STARTTLS\r\n", line(ReplySTARTTLSEarly), false},
-		{"parameter", tlsRequired, ehlo + "STARTTLS x\r\n", ehloClear + line(ReplySTARTTLSParameter), false},
-		{"530", tlsRequired, "RSET\r\n\r\n", tlsFirst + tlsFirst, false},
-		{"malformed", tlsPreferred, "\r\n NOOP\r\nN\tX\r\n", strings.Repeat(line(ReplySyntax), 3), false},
-		{"NUL", tlsPreferred, "NO\x00OP\r\n", line(ReplySyntax), false},
-		{"line too long", tlsPreferred, "NOOP " + strings.Repeat("x", 2042) + "\r\n", line(ReplyTooLong), true},
-		{"line as long as allowed", tlsPreferred, "NOOP " + strings.Repeat("x", 1900) + "\r\n", noop, false},
-		{"line without end", tlsPreferred, strings.Repeat("x", 2048), line(ReplyTooLong), true},
-		{"AUTH too long", tlsPreferred, "AUTH PLAIN " + strings.Repeat("x", MaxAuthLine), line(ReplyTooLong), true},
-		{"AUTH of some length", tlsPreferred, "AUTH PLAIN " + strings.Repeat("x", 9000) + "\r\n", line(ReplyAuth), false},
-		{"bare LF", tlsPreferred, "NOOP\nNOOP\r\n", line(ReplyBareNewline), true},
-		{"bare CR", tlsPreferred, "NOOP\rNOOP\r\n", line(ReplyBareNewline), true},
-		{"bare LF, required", tlsRequired, "MAIL FROM:<>\n", line(ReplyBareNewline), true},
-		{"ClientHello", tlsRequired, "\x16\x03\x01\x02\x00", line(ReplyClientHello), true},
-		{"BDAT", tlsNo, "BDAT 3\r\nabc", line(ReplyBDAT), true},
-		{"BDAT, required", tlsRequired, "BDAT 3\r\n", tlsFirst, false},
-		{"AUTH", tlsNo, "AUTH PLAIN\r\n", line(ReplyAuth), false},
-		{"HTTP", tlsNo, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", line(ReplyHTTP), true},
-		{"too many", tlsRequired, strings.Repeat("RSET\r\n", 12), strings.Repeat(tlsFirst, 10) + line(ReplyTooManyBad), true},
-		{"bare LF in data", tlsNo, ehlo + mail + rcpt + "DATA\r\na\n.\r\n", ehloNoTLS + mailOK + rcptOK + dataGo + line(ReplyBareNewline), true},
-		{"QUIT and what follows", tlsNo, "QUIT\r\nNOOP\r\n", bye, true},
+		{"STARTTLS, setting No", tlsNo, ehlo + "STARTTLS\r\n", ehloNoTLS + line(ReplyNoSTARTTLS), stays},
+		{"before EHLO", tlsRequired, "STARTTLS\r\n", line(ReplySTARTTLSEarly), stays},
+		{"HELO takes EHLO back", tlsPreferred, ehlo + "HELO x\r\nSTARTTLS\r\n", ehloClear + "250 2.0.0 Hello x\r\n" + line(ReplySTARTTLSEarly), stays},
+		{"parameter", tlsRequired, ehlo + "STARTTLS x\r\n", ehloClear + line(ReplySTARTTLSParameter), stays},
+		{"no certificate", noCertificate, ehlo + "STARTTLS\r\n" + mail, ehloNoTLS + line(ReplyNoCertificate) + tlsFirst, stays},
+		{"octets behind STARTTLS", tlsPreferred, ehlo + "STARTTLS\r\nNOOP\r\n", ehloClear + line(ReplySTARTTLSInjection), closesWhole},
+		{"an LF behind STARTTLS", tlsRequired, ehlo + "STARTTLS\r\n\n", ehloClear + line(ReplySTARTTLSInjection), closesWhole},
+		{"530", tlsRequired, "RSET\r\n\r\n", tlsFirst + tlsFirst, stays},
+		{"530 to all but four", tlsRequired, "HELO x\r\nVRFY x\r\nEXPN x\r\nHELP\r\nAUTH PLAIN AHUAcA==\r\nX\r\nN\tX\r\n", strings.Repeat(tlsFirst, 7), stays},
+		{"malformed", tlsPreferred, "\r\n NOOP\r\nN\tX\r\n", strings.Repeat(line(ReplySyntax), 3), stays},
+		{"NUL", tlsPreferred, "NO\x00OP\r\n", line(ReplySyntax), stays},
+		{"NUL in an argument", tlsRequired, "EHLO x\x00\r\n", line(ReplySyntax), stays},
+		{"STARTTLSX", tlsRequired, ehlo + "starttlsX\r\n", ehloClear + line(ReplySyntax), stays},
+		{"line too long", tlsPreferred, "NOOP " + strings.Repeat("x", 2042) + "\r\n", line(ReplyTooLong), closes},
+		{"line as long as allowed", tlsPreferred, "NOOP " + strings.Repeat("x", 1900) + "\r\n", noop, stays},
+		{"line without end", tlsPreferred, strings.Repeat("x", 2048), line(ReplyTooLong), closes},
+		{"AUTH too long", tlsPreferred, "AUTH PLAIN " + strings.Repeat("x", MaxAuthLine), line(ReplyTooLong), closes},
+		{"AUTH of some length", tlsPreferred, "AUTH PLAIN " + strings.Repeat("x", 9000) + "\r\n", line(ReplyAuth), stays},
+		{"bare LF", tlsPreferred, "NOOP\nNOOP\r\n", line(ReplyBareNewline), closes},
+		{"bare CR", tlsPreferred, "NOOP\rNOOP\r\n", line(ReplyBareNewline), closes},
+		{"two CR", tlsPreferred, "NOOP\r\r\n", line(ReplyBareNewline), closes},
+		{"bare LF, required", tlsRequired, "MAIL FROM:<>\n", line(ReplyBareNewline), closes},
+		{"bare LF behind STARTTLS", tlsRequired, ehlo + "STARTTLS\n", ehloClear + line(ReplyBareNewline), closes},
+		{"ClientHello", tlsRequired, "\x16\x03\x01\x02\x00", line(ReplyClientHello), closes},
+		{"ClientHello, setting No", tlsNo, ehlo + "\x16", ehloNoTLS + line(ReplyClientHello), closes},
+		{"BDAT", tlsNo, "BDAT 3\r\nabc", line(ReplyBDAT), closes},
+		{"BDAT, required", tlsRequired, "BDAT 3\r\n", tlsFirst, stays},
+		{"AUTH", tlsNo, "AUTH PLAIN\r\n", line(ReplyAuth), stays},
+		{"HTTP", tlsNo, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", line(ReplyHTTP), closes},
+		{"HTTP, required", tlsRequired, "OPTIONS * HTTP/1.1\r\n", line(ReplyHTTP), closes},
+		{"too many", tlsRequired, strings.Repeat("RSET\r\n", 12), strings.Repeat(tlsFirst, 10) + line(ReplyTooManyBad), closes},
+		{"bare LF in data", tlsNo, ehlo + mail + rcpt + "DATA\r\na\n.\r\n", ehloNoTLS + mailOK + rcptOK + dataGo + line(ReplyBareNewline), closes},
+		{"bare CR in data", tlsNo, ehlo + mail + rcpt + "DATA\r\na\r.\r\n", ehloNoTLS + mailOK + rcptOK + dataGo + line(ReplyBareNewline), closes},
+		{"delayed rejection", delayed, ehlo + mail + rcpt + rcpt + "DATA\r\n", ehloNoTLS + mailOK + strings.Repeat("550 5.7.1 Access denied\r\n", 2) + line(ReplyBadSequence), stays},
+		{"QUIT and what follows", tlsNo, "QUIT\r\nNOOP\r\n", bye, closes},
 	} {
-		for _, pieces := range []int{1, 0} {
-			t.Run(fmt.Sprintf("%s/%d", c.why, pieces), func(t *testing.T) {
-				t.Parallel()
-				w := serve(t, forAll(t, c.policy))
-				p := w.dial()
-				p.want(begin)
-				if pieces == 1 {
-					p.send(c.say)
-				} else {
-					go func() { // the connection may end before all has been said
-						for i := range len(c.say) {
-							if _, err := p.Write([]byte{c.say[i]}); err != nil {
-								return
+		for name, start := range servers {
+			for _, whole := range []bool{true, false} {
+				if !whole && c.then == closesWhole {
+					continue
+				}
+				t.Run(fmt.Sprintf("%s/%s/whole %t", c.why, name, whole), func(t *testing.T) {
+					t.Parallel()
+					s := start(t, forAll(t, c.policy))
+					p := dial(t, s.addr)
+					p.want(s.says.Replace(greeting))
+					if whole {
+						p.send(c.say)
+					} else {
+						go func() { // the connection may end before all has been said
+							for i := range len(c.say) {
+								if _, err := p.Write([]byte{c.say[i]}); err != nil {
+									return
+								}
 							}
-						}
-					}()
-				}
-				p.want(c.want)
-				if c.closed {
-					rest := p.all()
-					require.Empty(t, rest)
-				} else {
-					p.say("NOOP\r\n", noop)
-				}
-				w.backend.see(func() { require.Empty(t, w.backend.messages) })
-			})
+						}()
+					}
+					p.want(s.says.Replace(c.want))
+					if c.then != stays {
+						p.wantEnd()
+					} else {
+						p.say("NOOP\r\n", s.says.Replace(noop))
+					}
+					require.Empty(t, s.seen())
+				})
+			}
 		}
 	}
 }
@@ -200,6 +253,32 @@ func TestBanner(t *testing.T) {
 	w.dial().want("220 mx.example.com hello\r\n")
 	w = serve(t, forAll(t, Policy{Banner: &Banner{}}))
 	w.dial().want("220 mx.example.com ESMTP\r\n")
+}
+
+// TestOctetByOctet: a client that sends one octet at a time gets the same replies and
+// has the same message delivered, in clear text and inside TLS.
+func TestOctetByOctet(t *testing.T) {
+	text := "Subject: x\r\n\r\n..dot\r\n" + strings.Repeat("y", 100) + "\r\n.\r\n"
+	for _, secure := range []bool{false, true} {
+		w := serve(t, forAll(t, tlsPreferred))
+		p, offered := w.dial(), ehloClear
+		if secure {
+			p, _ = p.starttls(clientTLS())
+			offered = ehloInTLS
+		} else {
+			p.want(greeting)
+		}
+		for _, turn := range [][2]string{{ehlo, offered}, {mail, mailOK}, {rcpt, rcptOK}, {"DATA\r\n", dataGo}, {text, queued}, {"QUIT\r\n", bye}} {
+			for i := range len(turn[0]) {
+				p.send(turn[0][i : i+1])
+			}
+			p.want(turn[1])
+		}
+		p.wantEnd()
+		w.backend.see(func() {
+			require.Equal(t, []string{"Subject: x\r\n\r\n.dot\r\n" + strings.Repeat("y", 100) + "\r\n"}, w.backend.messages)
+		})
+	}
 }
 
 // TestPipelining: commands that come together reach the server one by one, and

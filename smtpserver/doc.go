@@ -25,7 +25,9 @@
 // the policy forbids, takes from the EHLO reply what the peer must not see, and
 // follows the server's replies to know what the next octets are: that logic is Gate,
 // which does no I/O. Octets behind STARTTLS, line ends that are not CRLF, BDAT in
-// clear text and TLS where SMTP belongs end the session. From the 220 to STARTTLS on
+// clear text and TLS where SMTP belongs end the session, and so do replies after which
+// nobody knows where the server is: broken ones, and those that come before the server
+// has had the whole command or message. From the 220 to STARTTLS on
 // the server cannot write anything but TLS records, nor read anything else until the
 // handshake is complete: there is no way back to clear text.
 //

@@ -19,7 +19,7 @@ const (
 	KindHostVerified                    // the peer's name leads back to its address
 	KindHostUnverified                  // it does not: HostStatus says why
 	KindSTARTTLSOffered                 // the EHLO reply offers STARTTLS
-	KindCommandRefused                  // the filter refused a command: Reply
+	KindCommandRefused                  // the filter or an adapter refused a command: Code
 	KindTLSEstablished                  // the handshake is complete
 	KindTLSFailed                       // it failed
 	KindTLSRequiredUnmet                // the chapter's log line: the peer did not get over "Must issue a STARTTLS command first"
@@ -33,7 +33,7 @@ const (
 	KindDemonstration                   // alert: a demonstration certificate is in use
 	KindTableSwapped                    // a new table is in force
 	KindTableRejected                   // alert: a new table is not
-	KindClosed                          // the connection is over
+	KindClosed                          // the connection is over: Reason says who or what ended it
 	kinds                               // their number
 )
 
@@ -58,7 +58,7 @@ type Event struct {
 	Local    netip.AddrPort
 	Group    string
 	Policy   string
-	// Host is the peer's verified name. It comes from DNS: LogValue escapes it.
+	// Host is a verified name of the peer, the first in alphabetical order.
 	Host       string
 	HostStatus HostStatus
 
@@ -70,7 +70,8 @@ type Event struct {
 	// ReasonServerAlert: it was encrypted, or a close_notify.
 	TLSAlert uint8
 
-	Reply  Reply
+	Reply  Reply // of the filter
+	Code   int   // of the reply: that of Reply, or the one an adapter gave; 0 without a reply
 	Reason Reason
 	Err    error
 }
@@ -123,6 +124,9 @@ func (e Event) LogValue() slog.Value {
 	}
 	add("sni", e.ServerName)
 	add("reply", e.Reply.String())
+	if e.Code != 0 && e.Reply == ReplyNone {
+		attrs = append(attrs, slog.Int("code", e.Code))
+	}
 	if e.Reason != ReasonNone {
 		add("reason", e.Reason.String())
 	}

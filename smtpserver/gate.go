@@ -251,9 +251,9 @@ func (g *Gate) rejectedCommand(line []byte) Action {
 	return answer(ReplyBadSequence)
 }
 
-// Reply takes the code of a complete reply of the server, 0 for one without a code.
-// Forward lets it pass; Close means that the server is in a state in which clear
-// text cannot be trusted.
+// Reply takes the code of a complete reply of the server, 0 for one that has no code
+// or several. Forward lets it pass; Close means that the server is in a state in
+// which clear text cannot be trusted.
 func (g *Gate) Reply(code int) Action {
 	switch g.phase {
 	case PhaseDead:
@@ -263,10 +263,17 @@ func (g *Gate) Reply(code int) Action {
 	case PhaseHandshake, PhaseTLS:
 		return g.Kill(ReasonPlaintext)
 	}
-	pending, greeting := g.pending, g.phase == PhaseGreeting
+	pending, before := g.pending, g.phase
+	greeting := before == PhaseGreeting
+	unasked := !g.waiting && (before == PhaseCommand || before == PhaseSASL)
 	g.pending, g.waiting = verbOther, false
 	g.phase = PhaseCommand
 	switch {
+	case code < 200 || code > 599:
+		return g.Kill(ReasonUnexpectedReply)
+	case unasked && code < 400 && code != 220 && (g.required() || code/100 == 3):
+		// It sees a command where there is none.
+		return g.Kill(ReasonUnexpectedReply)
 	case code == 220 && pending == verbSTARTTLS:
 		g.phase = PhaseHandshake
 	case code == 220 && !greeting:
@@ -277,7 +284,7 @@ func (g *Gate) Reply(code int) Action {
 		}
 		g.phase = PhaseSASL
 	case code == 354:
-		if greeting || g.required() || g.delayed() {
+		if greeting || before == PhaseData || g.required() || g.delayed() {
 			return g.Kill(ReasonUnexpectedReply)
 		}
 		g.phase, g.line, g.ended = PhaseData, lineStart, false

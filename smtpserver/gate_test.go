@@ -1,6 +1,7 @@
 package smtpserver
 
 import (
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"testing"
@@ -184,7 +185,8 @@ func TestGateReply(t *testing.T) {
 		{"334 where AUTH is refused", preferred, "XLOGIN\r\n", 334, PhaseDead, ReasonUnexpectedReply},
 		{"334", auth, "AUTH PLAIN\r\n", 334, PhaseSASL, ReasonNone},
 		{"354 for a rejected peer", Policy{Access: Reject, Reject: &Rejection{Delayed: true}}, "XDATA\r\n", 354, PhaseDead, ReasonUnexpectedReply},
-		{"no code", preferred, "NOOP\r\n", 0, PhaseCommand, ReasonNone},
+		{"no code", preferred, "NOOP\r\n", 0, PhaseDead, ReasonUnexpectedReply},
+		{"a code that no reply has", preferred, "NOOP\r\n", 150, PhaseDead, ReasonUnexpectedReply},
 		{"421", preferred, "NOOP\r\n", 421, PhaseCommand, ReasonNone},
 	} {
 		g := greeted(t, c.policy, GateOptions{}, true)
@@ -205,6 +207,29 @@ func TestGateReply(t *testing.T) {
 	g.Reply(334)
 	require.Equal(t, forward, g.Command([]byte("STARTTLS\r\n"), true), "whatever it says")
 	require.Equal(t, Action{Kind: Close, Reason: ReasonUnexpected220}, g.Reply(220), "it was no STARTTLS")
+
+	for _, c := range []struct {
+		why    string
+		policy Policy
+		code   int
+		want   Action
+	}{
+		{"a second answer begins no message", auth, 354, Action{Kind: Close, Reason: ReasonUnexpectedReply}},
+		{"nor AUTH", auth, 334, Action{Kind: Close, Reason: ReasonUnexpectedReply}},
+		{"a timeout of the server", Policy{TLS: TLSRequired}, 421, forward},
+		{"the server saw two commands in one", Policy{TLS: TLSRequired}, 250, Action{Kind: Close, Reason: ReasonUnexpectedReply}},
+		{"which Preferred does not mind", preferred, 250, forward},
+	} {
+		g := greeted(t, c.policy, GateOptions{}, true)
+		g.Command([]byte("NOOP\r\n"), false)
+		require.Equal(t, forward, g.Reply(250), c.why)
+		require.Equal(t, c.want, g.Reply(c.code), c.why)
+	}
+	g = greeted(t, auth, GateOptions{}, true)
+	g.Command([]byte("DATA\r\n"), false)
+	g.Reply(354)
+	g.Data([]byte(".\r\n"))
+	require.Equal(t, Close, g.Reply(354).Kind, "a message is no reason for another")
 
 	for _, code := range []int{354, 334} {
 		g := new(Gate)
@@ -296,6 +321,10 @@ func TestGateData(t *testing.T) {
 		{"a CR waits for its successor", "a\r", "a", forward, "\r"},
 		{"so does that of an end", "a\r\n.\r", "a\r\n.", forward, "\r"},
 
+		{"the end lies where the line before is longer", "0123456789\r\nabc\r\n.\r\nMA\r\n", "0123456789\r\nabc\r\n.\r\n", forward, "MA\r\n"},
+		{"a bare LF lies there", "0123456789\r\nab\n.cdefgh\r\n", "0123456789\r\nab", closes(ReplyBareNewline), "\n.cdefgh\r\n"},
+		{"a bare CR lies there", "0123456789\r\nab\r.cdefgh\r\n", "0123456789\r\nab", closes(ReplyBareNewline), "\r.cdefgh\r\n"},
+
 		{"LF.LF", "a\n.\nb", "a", closes(ReplyBareNewline), "\n.\nb"},
 		{"LF.CRLF", "a\n.\r\nMAIL", "a", closes(ReplyBareNewline), "\n.\r\nMAIL"},
 		{"CRLF.LF", "a\r\n.\nMAIL", "a\r\n.", closes(ReplyBareNewline), "\nMAIL"},
@@ -315,6 +344,26 @@ func TestGateData(t *testing.T) {
 			if a == forward {
 				require.Equal(t, c.rest, rest, c.why)
 			}
+		}
+	}
+}
+
+// TestGateDataPieces: data that comes whole is looked at in leaps, octet by octet it
+// cannot be. What comes of it is the same.
+func TestGateDataPieces(t *testing.T) {
+	random := rand.New(rand.NewPCG(5321, 2821))
+	parts := []string{"\r\n", "\r\n", "\r\n", "xx", "xxxx", ".", "\r", "\n", "\r\n.\r\n"}
+	for range 2000 {
+		var text strings.Builder
+		for range 1 + random.IntN(12) {
+			text.WriteString(parts[random.IntN(len(parts)-random.IntN(4))])
+		}
+		server, a, rest := feed(inData(t, Policy{}), text.String())
+		server1, a1, rest1 := feed(inData(t, Policy{}), strings.Split(text.String(), "")...)
+		require.Equal(t, server, server1, "%q", text.String())
+		require.Equal(t, a, a1, "%q", text.String())
+		if a == forward {
+			require.Equal(t, rest, rest1, "%q", text.String())
 		}
 	}
 }

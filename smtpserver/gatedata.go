@@ -64,30 +64,36 @@ func (g *Gate) Data(b []byte) (n int, a Action) {
 	return n, forward
 }
 
-var carriageReturn = []byte{'\r'}
+var carriageReturn, lineFeed = []byte{'\r'}, []byte{'\n'}
 
 // wholeLines is the quick way through what nearly all data is made of: lines that end
 // with CRLF and have no other CR. It returns how many octets of b are such lines, up
 // to the end of the data, and 0 if it cannot say.
+//
+// Encoded lines are as long as the one before, so that is where it looks for an LF
+// first. What it jumped over shows when all of them are counted.
 func (g *Gate) wholeLines(b []byte) (n int) {
 	if g.ended {
 		return 0
 	}
-	line, ended, lines := g.line, false, 0
+	line, ended, lines, lf := g.line, false, 0, 0
 	for !ended {
-		lf := bytes.IndexByte(b[n:], '\n')
-		if lf < 1 || b[n+lf-1] != '\r' {
+		rest := b[n:]
+		if lf >= len(rest) || rest[lf] != '\n' {
+			lf = bytes.IndexByte(rest, '\n')
+		}
+		if lf < 1 || rest[lf-1] != '\r' {
 			break
 		}
 		switch line {
 		case lineStart:
-			ended = lf == 2 && b[n] == '.'
+			ended = lf == 2 && rest[0] == '.'
 		case lineDot:
 			ended = lf == 1
 		}
 		n, line, lines = n+lf+1, lineStart, lines+1
 	}
-	if n == 0 || bytes.Count(b[:n], carriageReturn) != lines {
+	if n == 0 || bytes.Count(b[:n], carriageReturn) != lines || bytes.Count(b[:n], lineFeed) != lines {
 		return 0
 	}
 	g.line, g.ended = lineStart, ended

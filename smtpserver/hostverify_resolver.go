@@ -8,6 +8,9 @@ import (
 	"time"
 )
 
+// unknownTTL says that nobody knows how long an answer holds.
+const unknownTTL = time.Duration(-1)
+
 // netResolver makes a Resolver of the one in the standard library. That one does not
 // show TTLs.
 type netResolver struct{ resolver *net.Resolver }
@@ -24,38 +27,42 @@ func (n netResolver) LookupPTR(ctx context.Context, addr netip.Addr) ([]string, 
 		// were left out of it.
 		err = nil
 	}
-	return names, 0, err
+	return names, unknownTTL, err
 }
 
 // LookupAddrs implements Resolver. The final dot keeps the search list of the system
 // out of it.
 func (n netResolver) LookupAddrs(ctx context.Context, network, name string) ([]netip.Addr, time.Duration, error) {
 	addrs, err := n.resolver.LookupNetIP(ctx, network, name+".")
-	return addrs, 0, err
+	return addrs, unknownTTL, err
 }
 
 // dnsAnswer is what a Resolver said. No values and not failed: there are none.
 type dnsAnswer[T any] struct {
 	values []T
-	ttl    time.Duration // 0: not known
+	ttl    time.Duration // below 0: not known
 	failed bool
 }
 
 // newDNSAnswer takes "no such name" for an answer without values. Values that come with
-// an error do not count.
+// an error do not count. Where there are none a TTL of 0 is none: what is not there is
+// remembered, or every connection of such a peer would cost a query.
 func newDNSAnswer[T any](values []T, ttl time.Duration, err error) dnsAnswer[T] {
+	if ttl == 0 && (err != nil || len(values) == 0) {
+		ttl = unknownTTL
+	}
 	switch dns, ok := errors.AsType[*net.DNSError](err); {
 	case ok && dns.IsNotFound:
 		return dnsAnswer[T]{ttl: ttl}
 	case err != nil:
-		return dnsAnswer[T]{failed: true}
+		return dnsAnswer[T]{ttl: unknownTTL, failed: true}
 	}
 	return dnsAnswer[T]{values: values, ttl: ttl}
 }
 
 // keep returns most, or the TTL of the answer if that is known and shorter.
 func (a dnsAnswer[T]) keep(most time.Duration) time.Duration {
-	if a.ttl <= 0 {
+	if a.ttl < 0 {
 		return most
 	}
 	return min(most, a.ttl)
@@ -81,6 +88,6 @@ func receive[T any](ctx context.Context, c chan dnsAnswer[T]) dnsAnswer[T] {
 	case a := <-c:
 		return a
 	default:
-		return dnsAnswer[T]{failed: true}
+		return dnsAnswer[T]{ttl: unknownTTL, failed: true}
 	}
 }

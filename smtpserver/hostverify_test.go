@@ -267,8 +267,8 @@ func TestVerifyHostOnceForMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		peer := netip.MustParseAddr("192.0.2.7")
 		dns := &fakeDNS{
-			ptr:   map[netip.Addr]fakePTR{peer: {names: []string{"mx.example.com."}, delay: time.Second}},
-			addrs: map[string]fakeAddrs{"ip4 mx.example.com": {addrs: ips("192.0.2.7"), delay: time.Second}},
+			ptr:   map[netip.Addr]fakePTR{peer: {names: []string{"mx.example.com."}, ttl: time.Hour, delay: time.Second}},
+			addrs: map[string]fakeAddrs{"ip4 mx.example.com": {addrs: ips("192.0.2.7"), ttl: time.Hour, delay: time.Second}},
 		}
 		v := newHostVerifier(dns, 0, nil)
 
@@ -331,20 +331,23 @@ func TestVerifyHostFlood(t *testing.T) {
 
 func TestVerifyHostKeeps(t *testing.T) {
 	peer := netip.MustParseAddr("192.0.2.7")
-	good := fakeAddrs{addrs: ips("192.0.2.7")}
+	good := fakeAddrs{addrs: ips("192.0.2.7"), ttl: unknownTTL}
 	tests := []struct {
 		name  string
 		ptr   fakePTR
 		addrs map[string]fakeAddrs
 		want  time.Duration
 	}{
-		{"verified", fakePTR{names: []string{"a.example."}}, map[string]fakeAddrs{"ip4 a.example": good}, 10 * time.Minute},
+		{"verified", fakePTR{names: []string{"a.example."}, ttl: unknownTTL}, map[string]fakeAddrs{"ip4 a.example": good}, 10 * time.Minute},
 		{"verified, long TTLs", fakePTR{names: []string{"a.example."}, ttl: time.Hour}, map[string]fakeAddrs{"ip4 a.example": {addrs: good.addrs, ttl: time.Hour}}, 10 * time.Minute},
 		{"verified, short TTL of PTR", fakePTR{names: []string{"a.example."}, ttl: 7 * time.Second}, map[string]fakeAddrs{"ip4 a.example": {addrs: good.addrs, ttl: time.Hour}}, 7 * time.Second},
 		{"verified, short TTL of A", fakePTR{names: []string{"a.example."}, ttl: time.Hour}, map[string]fakeAddrs{"ip4 a.example": {addrs: good.addrs, ttl: 8 * time.Second}}, 8 * time.Second},
-		{"verified, short TTL of the name that was not", fakePTR{names: []string{"a.example.", "b.example."}}, map[string]fakeAddrs{"ip4 a.example": good, "ip4 b.example": {ttl: 9 * time.Second}}, 9 * time.Second},
-		{"verified, but another name failed", fakePTR{names: []string{"a.example.", "b.example."}}, map[string]fakeAddrs{"ip4 a.example": good, "ip4 b.example": {err: errServFail}}, time.Minute},
-		{"a TTL below zero is not known", fakePTR{names: []string{"a.example."}, ttl: -1}, map[string]fakeAddrs{"ip4 a.example": good}, 10 * time.Minute},
+		{"verified, short TTL of the name that was not", fakePTR{names: []string{"a.example.", "b.example."}, ttl: unknownTTL}, map[string]fakeAddrs{"ip4 a.example": good, "ip4 b.example": {ttl: 9 * time.Second}}, 9 * time.Second},
+		{"verified, but another name failed", fakePTR{names: []string{"a.example.", "b.example."}, ttl: unknownTTL}, map[string]fakeAddrs{"ip4 a.example": good, "ip4 b.example": {err: errServFail}}, time.Minute},
+		{"TTL 0 of PTR", fakePTR{names: []string{"a.example."}}, map[string]fakeAddrs{"ip4 a.example": good}, 0},
+		{"TTL 0 of A", fakePTR{names: []string{"a.example."}, ttl: time.Hour}, map[string]fakeAddrs{"ip4 a.example": {addrs: good.addrs}}, 0},
+		{"TTL 0 of nothing", fakePTR{names: []string{"a.example."}, ttl: time.Hour}, map[string]fakeAddrs{"ip4 a.example": {}}, time.Minute},
+		{"no PTR, TTL 0", fakePTR{}, nil, time.Minute},
 		{"no PTR", fakePTR{ttl: time.Hour}, nil, time.Minute},
 		{"no PTR, short TTL", fakePTR{ttl: 5 * time.Second, err: errNXDomain}, nil, 5 * time.Second},
 		{"failure", fakePTR{err: errServFail, ttl: time.Second}, nil, time.Minute},
@@ -358,10 +361,12 @@ func TestVerifyHostKeeps(t *testing.T) {
 			v := newHostVerifier(dns, 0, func() time.Time { return now })
 			first := v.verify(t.Context(), peer)
 			asked := dns.questions()
-			now = now.Add(tt.want - 1)
-			require.Equal(t, first, v.verify(t.Context(), peer))
-			require.Equal(t, asked, dns.questions(), "asked again too early")
-			now = now.Add(1)
+			if tt.want > 0 {
+				now = now.Add(tt.want - 1)
+				require.Equal(t, first, v.verify(t.Context(), peer))
+				require.Equal(t, asked, dns.questions(), "asked again too early")
+				now = now.Add(1)
+			}
 			require.Equal(t, first, v.verify(t.Context(), peer))
 			require.Equal(t, 2*asked, dns.questions(), "kept too long")
 		})

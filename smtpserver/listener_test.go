@@ -4,12 +4,9 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
 	"net"
 	"net/netip"
-	"runtime"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -300,6 +297,25 @@ func TestVerdictByName(t *testing.T) {
 	m.dial(t, "198.51.100.20:2").want(line(ReplyTooManyConns))
 }
 
+// TestNoAddressNoName: a peer without an IP address has no name that could be looked
+// for: no condition about names matches it, only ALL does.
+func TestNoAddressNoName(t *testing.T) {
+	m, heard := newMemory(), newEvents()
+	hl, err := NewListener(m, Options{Table: compile(t, group("named", ".example.com"),
+		SenderGroup{Name: "nameless", Unverified: unverifiedAll, Policy: Policy{Access: Reject}}, group("rest", "ALL")),
+		Events: heard.hear, Resolver: zone{}})
+	require.NoError(t, err)
+	_, b := goSMTP(t, hl, nil)
+	p := m.dialFrom(t, func() net.Addr { return &net.UnixAddr{Name: "/run/smtp", Net: "unix"} })
+	p.want(greeting)
+	p.say(ehlo, ehloNoTLS)
+	b.see(func() {
+		require.Equal(t, Verdict{Group: b.conns[0].Group(), Access: Accept, Host: Host{Status: HostUnknown}}, b.conns[0].Verdict())
+		require.Equal(t, "rest", b.conns[0].Group().Name)
+	})
+	require.Empty(t, heard.of(KindHostUnverified))
+}
+
 // TestSlowAddress: a wrapper whose RemoteAddr waits, as that of the PROXY protocol
 // does, holds up nobody else, and the address that it reports is the peer's.
 func TestSlowAddress(t *testing.T) {
@@ -336,59 +352,6 @@ func TestSetTable(t *testing.T) {
 	q.say(ehlo, ehloNoTLS)
 }
 
-// TestReloadUnderLoad swaps tables while clients come and go: the setting and the
-// banner of a session belong together.
-func TestReloadUnderLoad(t *testing.T) {
-	one := forAll(t, Policy{TLS: TLSPreferred, Banner: &Banner{Host: "one.example", Text: "x"}})
-	two := forAll(t, Policy{TLS: TLSNo, Banner: &Banner{Host: "two.example", Text: "x"}})
-	w := serve(t, one)
-	var clients sync.WaitGroup
-	for range 8 {
-		clients.Go(func() {
-			for range 25 {
-				p := w.dial()
-				first, err := p.in.ReadString('\n')
-				require.NoError(t, err)
-				p.send(ehlo)
-				offered := strings.Contains(strings.Join(p.ehloReply(), " "), "STARTTLS")
-				require.Equal(t, strings.HasPrefix(first, "220 one.example"), offered)
-				p.Close()
-			}
-		})
-	}
-	for i := range 1000 {
-		require.NoError(t, w.listener.SetTable([]*Table{two.Table, one.Table}[i%2]))
-	}
-	clients.Wait()
-}
-
-func TestShutdown(t *testing.T) {
-	w := serve(t, forAll(t, tlsPreferred))
-	silent := w.dial() // in a handshake
-	silent.until220()
-	busy := w.dial()
-	busy.want(greeting)
-	shut := make(chan error)
-	go func() { shut <- w.listener.Shutdown(context.Background()) }()
-	silent.all() // ended
-	busy.say("QUIT\r\n", bye)
-	require.NoError(t, <-shut)
-	_, err := w.listener.Accept()
-	require.ErrorIs(t, err, ErrClosed)
-	require.ErrorIs(t, w.listener.Close(), net.ErrClosed)
-
-	w = serve(t, forAll(t, tlsPreferred))
-	idle := w.dial()
-	idle.want(greeting)
-	in, _ := w.dial().starttls(clientTLS())
-	in.say(ehlo, ehloInTLS)
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	require.ErrorIs(t, w.listener.Shutdown(ctx), context.Canceled)
-	idle.all()
-	in.all()
-}
-
 func TestFromConn(t *testing.T) {
 	c := &Conn{}
 	found, ok := FromConn(tls.Server(c, &tls.Config{}))
@@ -410,27 +373,6 @@ type ring struct {
 }
 
 func (r *ring) NetConn() net.Conn { return r.next }
-
-// TestNothingLeft: connects and closes leave no goroutine and no entry behind.
-func TestNothingLeft(t *testing.T) {
-	w := serve(t, forAll(t, tlsNo))
-	w.dial().want(greeting)
-	before := runtime.NumGoroutine()
-	for i := range 1000 {
-		conn, err := net.Dial("tcp", w.addr)
-		require.NoError(t, err)
-		if i%2 == 0 {
-			io.ReadFull(conn, make([]byte, len(greeting)))
-		}
-		conn.Close()
-	}
-	w.events.wait(t, KindClosed, 1000)
-	require.Equal(t, 1, w.listener.Stats().Active)
-	require.LessOrEqual(t, runtime.NumGoroutine(), before+20, "the last of them may still be leaving")
-	w.listener.mu.Lock()
-	require.Len(t, w.listener.perAddr, 1)
-	w.listener.mu.Unlock()
-}
 
 func TestEndAfterReply(t *testing.T) {
 	w := serve(t, forAll(t, tlsPreferred))

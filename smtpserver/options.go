@@ -14,7 +14,8 @@ type Options struct {
 	// Certificate is for groups whose policy names none.
 	Certificate CertificateSource
 	// TLSConfig is what the configurations of the groups begin with; nil: an empty
-	// one. Its VerifyConnection is called first; its client certificate settings,
+	// one. Its VerifyConnection is called first, and its Time says whether certificates
+	// are valid; its client certificate settings,
 	// versions, cipher suites, curves and ALPN protocols give way to those of the
 	// policies, and GetConfigForClient is not called.
 	TLSConfig *tls.Config

@@ -51,6 +51,14 @@ const (
 	ReasonNotYetValid  // its time has not come
 	ReasonSourceFailed // the source gave none
 
+	// Why an adapter refused something.
+	ReasonTLSRequired      // it is not for clear text
+	ReasonTooManyMessages  // too many messages on the connection
+	ReasonTooManyRcpts     // too many recipients in the message
+	ReasonRcptRate         // too many recipients from the address in an hour
+	ReasonMessageTooLarge  // SIZE, or the message itself
+	ReasonForeignRecipient // the recipient is of another server, and the peer may not relay
+
 	reasons // their number
 )
 
@@ -62,7 +70,8 @@ func (r Reason) String() string {
 		"client-hello", "bare-newline", "http", "bdat", "line-too-long", "too-many-bad", "early-talker", "unexpected-220",
 		"unexpected-reply", "reply-too-long", "shutdown",
 		"no-match", "policy", "rejected", "too-many-connections", "listener-full", "busy-refusing", "no-address", "tls-not-allowed",
-		"not-ready", "expired", "not-yet-valid", "source-failed")
+		"not-ready", "expired", "not-yet-valid", "source-failed",
+		"tls-required", "too-many-messages", "too-many-recipients", "recipient-rate", "message-too-large", "foreign-recipient")
 }
 
 // Stage says how far a handshake came. The zero value is StageNone: no handshake.

@@ -13,11 +13,11 @@ import (
 //
 // Implementations must be safe for concurrent use.
 type Resolver interface {
-	// LookupPTR returns the names of addr and for how long they hold, 0 if that is
-	// not known.
+	// LookupPTR returns the names of addr and for how long they hold: below 0 if that
+	// is not known, 0 if they are for this one use.
 	LookupPTR(ctx context.Context, addr netip.Addr) (names []string, ttl time.Duration, err error)
 	// LookupAddrs returns the addresses of a name: those of IPv4 if network is
-	// "ip4", those of IPv6 if it is "ip6".
+	// "ip4", those of IPv6 if it is "ip6". The time is as that of LookupPTR.
 	LookupAddrs(ctx context.Context, network, name string) (addrs []netip.Addr, ttl time.Duration, err error)
 }
 

@@ -19,6 +19,7 @@ func TestGateAllocatesNothing(t *testing.T) {
 	p := settled(t, Policy{TLS: TLSPreferred})
 	commands := [][]byte{[]byte(ehlo), []byte("STARTTLS x\r\n"), []byte(mail), []byte("AUTH PLAIN\r\n"), []byte("\r\n"), []byte("BDAT 1\r\n")}
 	data := []byte(strings.Repeat("some text\r\n", 100) + ".\r\n")
+	goData := []byte("DATA\r\n")
 	reply, dst := []byte(ehloClear), make([]byte, 0, 1024)
 	require.Zero(t, testing.AllocsPerRun(100, func() {
 		g.Reset(p, GateOptions{})
@@ -29,8 +30,11 @@ func TestGateAllocatesNothing(t *testing.T) {
 		}
 		g.Reset(p, GateOptions{})
 		g.Reply(220)
+		g.Command(goData, false)
 		g.Reply(354)
-		g.Data(data)
+		if n, _ := g.Data(data); n != len(data) {
+			panic(n)
+		}
 		dst = g.FilterEHLO(dst[:0], reply)
 	}))
 }
@@ -99,6 +103,7 @@ func TestConnAllocatesNothing(t *testing.T) {
 	data := scripted(t, tlsNo, strings.Repeat("some text\r\n", 372)) // 4092 octets
 	data.Read(p[:0])
 	data.mu.Lock()
+	data.gate.Command([]byte("DATA\r\n"), false)
 	data.gate.Reply(354)
 	data.setMode()
 	data.mu.Unlock()
@@ -128,6 +133,7 @@ func BenchmarkGateData(b *testing.B) {
 	data := []byte(strings.Repeat(strings.Repeat("x", 76)+"\r\n", 53)[:4096])
 	g.Reset(p, GateOptions{})
 	g.Reply(220)
+	g.Command([]byte("DATA\r\n"), false)
 	g.Reply(354)
 	b.SetBytes(int64(len(data)))
 	b.ReportAllocs()
@@ -230,7 +236,7 @@ func TestIdleMemory(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector keeps shadows")
 	}
-	const n = 1000
+	const n = 10_000
 	heap := func() uint64 {
 		var m runtime.MemStats
 		runtime.GC()
@@ -238,7 +244,11 @@ func TestIdleMemory(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		return m.HeapAlloc
 	}
-	hl, err := NewListener(newMemory(), func() Options { o := forAll(t, tlsPreferred); o.Certificate = serverCert(); return o }())
+	hl, err := NewListener(newMemory(), func() Options {
+		o := forAll(t, Policy{TLS: TLSPreferred, MaxConnsPerIP: -1})
+		o.Certificate = serverCert()
+		return o
+	}())
 	require.NoError(t, err)
 	blocked := &stalled{wait: make(chan struct{})}
 	before, goroutines := heap(), runtime.NumGoroutine()
@@ -246,7 +256,7 @@ func TestIdleMemory(t *testing.T) {
 	for i := range conns {
 		conns[i] = hl.enter(blocked)
 		conns[i].Write([]byte(greeting))
-		conns[i].room() // as when it waits for a command
+		conns[i].room(false) // as when it waits for a command
 	}
 	require.Equal(t, goroutines, runtime.NumGoroutine())
 	clear := (heap() - before) / n

@@ -14,7 +14,7 @@ type Stats struct {
 	BadCommands uint64            // refused by the filter
 	Recipients  uint64            // reported by an adapter
 	Kinds       map[Kind]uint64   // events; kinds that have not happened are absent
-	Reasons     map[Reason]uint64 // events by reason
+	Reasons     map[Reason]uint64 // events by reason, KindClosed aside
 	Groups      map[string]uint64 // connections by sender group, refused ones included
 }
 
@@ -66,7 +66,7 @@ func (l *Listener) Stats() Stats {
 // tell counts an event and hands it to the hook and to the logger.
 func (l *Listener) tell(e Event) {
 	l.stats.kinds[e.Kind].Add(1)
-	if e.Reason != ReasonNone {
+	if e.Reason != ReasonNone && e.Kind != KindClosed { // most often it has been counted
 		l.stats.reasons[e.Reason].Add(1)
 	}
 	logger := l.options.Logger
@@ -76,6 +76,7 @@ func (l *Listener) tell(e Event) {
 		return
 	}
 	e.Time = time.Now()
+	or(&e.Code, e.Reply.Code())
 	e.Listener, e.Local = l.name, l.local
 	if l.options.Events != nil {
 		l.options.Events(e)

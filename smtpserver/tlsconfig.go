@@ -2,6 +2,7 @@ package smtpserver
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
@@ -203,9 +204,9 @@ func (l *Listener) certificate(source CertificateSource, hello *tls.ClientHelloI
 		c.tellCertificate(ReasonSourceFailed, err)
 		return nil, fmt.Errorf("smtpserver: no certificate: %w", err)
 	}
-	if leaf := cert.Leaf; leaf != nil {
+	if leaf := leafOf(cert); leaf != nil {
 		// A sender that checks will say so; the others are served.
-		switch now := time.Now(); {
+		switch now := l.now(); {
 		case now.After(leaf.NotAfter):
 			c.tellCertificate(ReasonExpired, nil)
 		case now.Before(leaf.NotBefore):
@@ -215,6 +216,27 @@ func (l *Listener) certificate(source CertificateSource, hello *tls.ClientHelloI
 	return cert, nil
 }
 
+// leafOf returns the parsed certificate, nil if there is none that can be parsed:
+// crypto/tls then says so.
+func leafOf(cert *tls.Certificate) *x509.Certificate {
+	if cert.Leaf != nil || len(cert.Certificate) == 0 {
+		return cert.Leaf
+	}
+	leaf, err := x509.ParseCertificate(cert.Certificate[0])
+	if err != nil {
+		return nil
+	}
+	return leaf
+}
+
+// now returns the time by the clock of Options.TLSConfig.
+func (l *Listener) now() time.Time {
+	if base := l.options.TLSConfig; base != nil && base.Time != nil {
+		return base.Time()
+	}
+	return time.Now()
+}
+
 func (c *Conn) tellCertificate(why Reason, err error) {
 	e := c.event(KindCertificateUnusable)
 	e.Alert, e.Reason, e.Err = true, why, err
@@ -222,7 +244,7 @@ func (c *Conn) tellCertificate(why Reason, err error) {
 }
 
 // certificateReady says whether the group's source has a certificate to offer TLS
-// with. It tells once for each EHLO if not.
+// with. It tells once for each EHLO and STARTTLS if not.
 func (c *Conn) certificateReady() bool {
 	t := c.table.configs[c.gate.policy]
 	if t == nil {

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -74,6 +75,7 @@ func TestSessionTickets(t *testing.T) {
 		in.say(ehlo, ehloInTLS)
 		require.Equal(t, c.resumed, conn.ConnectionState().DidResume, "%d: %s", i, c.from)
 		in.say("QUIT\r\n", bye)
+		in.wantEnd() // takes the close_notify out of the pipe
 	}
 }
 
@@ -137,6 +139,49 @@ func TestUnusableCertificates(t *testing.T) {
 	require.Equal(t, ReasonSourceFailed, e.Reason)
 	require.True(t, e.Alert)
 	require.Equal(t, ReasonServerAlert, w.events.wait(t, KindTLSFailed, 1).Reason)
+}
+
+// TestClockOfCertificates: whether a certificate is valid is judged by the clock of
+// the base configuration, with and without a parsed leaf.
+func TestClockOfCertificates(t *testing.T) {
+	for _, parsed := range []bool{true, false} {
+		source := serverCert()
+		if !parsed {
+			source.cert.Leaf = nil
+		}
+		o := forAll(t, tlsPreferred)
+		o.Certificate = source
+		o.TLSConfig = &tls.Config{Time: func() time.Time { return loaded.AddDate(100, 0, 0) }}
+		w := serve(t, o)
+		in, _ := w.dial().starttls(clientTLS())
+		in.say(ehlo, ehloInTLS)
+		require.Equal(t, ReasonExpired, w.events.wait(t, KindCertificateUnusable, 1).Reason)
+	}
+}
+
+// TestCertificateGoneSinceEHLO: STARTTLS is refused when the certificate is lost
+// behind the EHLO reply that offered it, and accepted when it is back.
+func TestCertificateGoneSinceEHLO(t *testing.T) {
+	var gone atomic.Bool
+	source := serverCert()
+	source.ready = func() error {
+		if gone.Load() {
+			return errors.New("taken out")
+		}
+		return nil
+	}
+	o := forAll(t, tlsRequired)
+	o.Certificate = source
+	w := serve(t, o)
+	p := w.dial()
+	p.want(greeting)
+	p.say(ehlo, ehloClear)
+	gone.Store(true)
+	p.say("STARTTLS\r\n", line(ReplyNoCertificate))
+	gone.Store(false)
+	p.say("STARTTLS\r\n", "220 2.0.0 Ready to start TLS\r\n")
+	in := newPeer(t, tls.Client(p.Conn, clientTLS()))
+	in.say(ehlo, ehloInTLS)
 }
 
 type broken struct{}

@@ -44,10 +44,7 @@ func (c *Conn) reachVerdict() {
 	peer := c.peer.Addr()
 	group, needHost := c.table.table.Lookup(peer)
 	if needHost {
-		v.host = Host{Status: NoPTR} // of a peer without an address
-		if peer.IsValid() && v.ctx != nil {
-			v.host = l.verifier.verify(v.ctx, peer.Unmap().WithZone(""))
-		}
+		v.host = l.verifier.verify(v.ctx, peer)
 		group = c.table.table.LookupHost(peer, v.host)
 	}
 	v.group = group
@@ -61,7 +58,7 @@ func (c *Conn) reachVerdict() {
 	c.setMode()
 	c.mu.Unlock()
 	v.reached.Store(true)
-	if needHost {
+	if v.host.Status != HostUnknown {
 		c.tellHost()
 	}
 	c.tellVerdict()
@@ -140,15 +137,11 @@ func (c *Conn) refusal(r Reply) []byte {
 }
 
 func (c *Conn) tellHost() {
-	e := c.event(KindHostUnverified)
-	e.HostStatus = c.verdict.host.Status
-	if e.HostStatus == HostVerified {
-		e.Kind = KindHostVerified
-		if names := c.verdict.host.Names; len(names) > 0 {
-			e.Host = names[0]
-		}
+	kind := KindHostUnverified
+	if c.verdict.host.Status == HostVerified {
+		kind = KindHostVerified
 	}
-	c.listener.tell(e)
+	c.listener.tell(c.event(kind))
 }
 
 func (c *Conn) tellVerdict() {

@@ -28,7 +28,7 @@ func (b *backend) NewSession(c *smtp.Conn) (smtp.Session, error) {
 	case smtpserver.Accept, smtpserver.Relay:
 	case smtpserver.Reject:
 		if policy.Reject.Delayed {
-			return rejected{rejection(policy.Reject)}, nil
+			return rejected{conn, rejection(policy.Reject)}, nil
 		}
 		return nil, rejection(policy.Reject)
 	default:
@@ -38,7 +38,7 @@ func (b *backend) NewSession(c *smtp.Conn) (smtp.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return wrap(&session{Session: inner, server: c, conn: conn, policy: policy, options: &b.options}), nil
+	return wrap(&session{Session: inner, server: c, conn: conn, report: conn.Report, policy: policy, options: &b.options}), nil
 }
 
 // wrap gives s the optional interfaces that the session inside has. go-smtp asks for

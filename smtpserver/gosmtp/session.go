@@ -18,6 +18,7 @@ type session struct {
 	smtp.Session
 	server  *smtp.Conn
 	conn    *smtpserver.Conn
+	report  func(smtpserver.Kind, smtpserver.Reason, int) // conn.Report
 	policy  *smtpserver.Policy
 	options *Options
 
@@ -53,18 +54,24 @@ func (s *session) tls() bool {
 	return ok && state.HandshakeComplete
 }
 
+// refuse tells the event of a refusal, and returns it.
+func (s *session) refuse(kind smtpserver.Kind, why smtpserver.Reason, reply *smtp.SMTPError) *smtp.SMTPError {
+	s.report(kind, why, reply.Code)
+	return reply
+}
+
 // Mail implements smtp.Session.
 func (s *session) Mail(from string, opts *smtp.MailOptions) error {
 	switch {
 	case s.isEnding():
 		return errEnding
 	case !s.tls() && (s.policy.TLS == smtpserver.TLSRequired || s.policy.TLSRequiredFrom.Contains(from)):
-		return errNeedTLS
+		return s.refuse(smtpserver.KindCommandRefused, smtpserver.ReasonTLSRequired, errNeedTLS)
 	case s.policy.MaxMessageBytes >= 0 && opts != nil && opts.Size > s.policy.MaxMessageBytes:
-		return errTooLarge
+		return s.refuse(smtpserver.KindLimit, smtpserver.ReasonMessageTooLarge, errTooLarge)
 	case !s.conn.AddMessage():
 		s.end()
-		return errTooManyMessages
+		return s.refuse(smtpserver.KindLimit, smtpserver.ReasonTooManyMessages, errTooManyMessages)
 	}
 	if err := s.Session.Mail(from, opts); err != nil {
 		return err
@@ -86,11 +93,13 @@ func (s *session) Rcpt(to string, opts *smtp.RcptOptions) error {
 	case ending:
 		return errEnding
 	case s.policy.MaxRcptsPerMessage >= 0 && recipients >= s.policy.MaxRcptsPerMessage:
-		return errTooManyRcpts
+		return s.refuse(smtpserver.KindLimit, smtpserver.ReasonTooManyRcpts, errTooManyRcpts)
 	case s.options.Local != nil && !s.conn.Relay() && !s.options.local(to):
-		return &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 7, 1}, Message: s.options.ForeignText}
+		return s.refuse(smtpserver.KindCommandRefused, smtpserver.ReasonForeignRecipient,
+			&smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 7, 1}, Message: s.options.ForeignText})
 	case !s.conn.TakeRecipient():
-		return &smtp.SMTPError{Code: 452, EnhancedCode: smtp.EnhancedCode{4, 5, 3}, Message: s.options.HourlyText}
+		return s.refuse(smtpserver.KindLimit, smtpserver.ReasonRcptRate,
+			&smtp.SMTPError{Code: 452, EnhancedCode: smtp.EnhancedCode{4, 5, 3}, Message: s.options.HourlyText})
 	}
 	if err := s.Session.Rcpt(to, opts); err != nil {
 		return err
@@ -144,8 +153,9 @@ func (s *session) transfer(r io.Reader, read func(*guard) error) error {
 		// to this message, also if more BDAT commands follow.
 		_, _ = io.Copy(io.Discard, r)
 		s.end()
+		return s.refuse(smtpserver.KindBareNewline, smtpserver.ReasonBareNewline, fail)
 	}
-	return fail
+	return s.refuse(smtpserver.KindLimit, smtpserver.ReasonMessageTooLarge, fail)
 }
 
 // Reset implements smtp.Session.
@@ -171,19 +181,25 @@ func (p authPart) Auth(mech string) (sasl.Server, error) {
 	case p.s.isEnding():
 		return nil, errEnding
 	case !p.s.tls() && p.s.policy.TLS == smtpserver.TLSRequired:
-		return nil, errNeedTLS
+		return nil, p.s.refuse(smtpserver.KindCommandRefused, smtpserver.ReasonTLSRequired, errNeedTLS)
 	case !p.s.tls() && p.s.policy.AuthInClear != smtpserver.On:
-		return nil, errAuthNeedsTLS
+		return nil, p.s.refuse(smtpserver.KindCommandRefused, smtpserver.ReasonTLSRequired, errAuthNeedsTLS)
 	}
 	return p.inner.Auth(mech)
 }
 
 // rejected is the session of a peer whose rejection is delayed: it comes as far as
 // RCPT. Without a recipient go-smtp takes no message.
-type rejected struct{ refusal *smtp.SMTPError }
+type rejected struct {
+	conn    *smtpserver.Conn
+	refusal *smtp.SMTPError
+}
 
-func (rejected) Mail(string, *smtp.MailOptions) error   { return nil }
-func (r rejected) Rcpt(string, *smtp.RcptOptions) error { return r.refusal }
-func (r rejected) Data(io.Reader) error                 { return r.refusal }
-func (rejected) Reset()                                 {}
-func (rejected) Logout() error                          { return nil }
+func (rejected) Mail(string, *smtp.MailOptions) error { return nil }
+func (r rejected) Rcpt(string, *smtp.RcptOptions) error {
+	r.conn.Report(smtpserver.KindCommandRefused, smtpserver.ReasonRejected, r.refusal.Code)
+	return r.refusal
+}
+func (r rejected) Data(io.Reader) error { return r.refusal }
+func (rejected) Reset()                 {}
+func (rejected) Logout() error          { return nil }

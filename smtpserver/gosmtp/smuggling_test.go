@@ -34,11 +34,17 @@ var forms = map[string]string{
 
 func TestSmugglingInsideTLS(t *testing.T) {
 	for _, heedless := range []bool{false, true} {
-		mail := &mailbox{heedless: heedless}
-		w := start(t, setup{policy: smtpserver.Policy{TLS: smtpserver.TLSRequired}, mail: mail})
+		t.Run(fmt.Sprintf("heedless %t", heedless), func(t *testing.T) { smuggle(t, heedless) })
+	}
+}
+
+func smuggle(t *testing.T, heedless bool) {
+	mail := &mailbox{heedless: heedless}
+	w := start(t, setup{policy: smtpserver.Policy{TLS: smtpserver.TLSRequired}, mail: mail})
+	t.Run("forms", func(t *testing.T) {
 		for name, form := range forms {
 			body := "Subject: hello\r\n\r\nhello" + form + smuggled
-			t.Run(fmt.Sprintf("%s/DATA/%v", name, heedless), func(t *testing.T) {
+			t.Run(name+"/DATA", func(t *testing.T) {
 				c := w.dial(t, true)
 				c.say("MAIL FROM:<a@a.example>", "250")
 				c.say("RCPT TO:<b@b.example>", "250")
@@ -47,7 +53,7 @@ func TestSmugglingInsideTLS(t *testing.T) {
 				c.want("554 5.6.0")
 				c.wantEnd()
 			})
-			t.Run(fmt.Sprintf("%s/BDAT/%v", name, heedless), func(t *testing.T) {
+			t.Run(name+"/BDAT", func(t *testing.T) {
 				c := w.dial(t, true)
 				c.say("MAIL FROM:<a@a.example> BODY=8BITMIME", "250")
 				c.say("RCPT TO:<b@b.example>", "250")
@@ -58,10 +64,10 @@ func TestSmugglingInsideTLS(t *testing.T) {
 				c.wantEnd()
 			})
 		}
-		require.Empty(t, mail.messages())
-		for _, call := range mail.heard() {
-			require.NotContains(t, call, "ceo@bank.example")
-		}
+	})
+	require.Empty(t, mail.messages())
+	for _, call := range mail.heard() {
+		require.NotContains(t, call, "ceo@bank.example")
 	}
 }
 

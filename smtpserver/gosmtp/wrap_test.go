@@ -83,6 +83,8 @@ type lmtpFunc struct {
 
 func (f lmtpFunc) LMTPData(r io.Reader, s smtp.StatusCollector) error { return f.data(r, s) }
 
+func quiet(smtpserver.Kind, smtpserver.Reason, int) {}
+
 func TestLMTPStatuses(t *testing.T) {
 	full := errors.New("mailbox full")
 	readThenTell := func(r io.Reader, s smtp.StatusCollector) error {
@@ -126,7 +128,7 @@ func TestLMTPStatuses(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			policy := &smtpserver.Policy{MaxMessageBytes: 50}
-			s := wrap(&session{Session: lmtpFunc{data: tt.data}, server: &smtp.Conn{}, policy: policy}).(smtp.LMTPSession)
+			s := wrap(&session{Session: lmtpFunc{data: tt.data}, server: &smtp.Conn{}, policy: policy, report: quiet}).(smtp.LMTPSession)
 			var got statusLog
 			err := s.LMTPData(strings.NewReader(tt.in), &got)
 			require.Equal(t, tt.err, err)

@@ -212,6 +212,21 @@ func (q *Queue) Len() int {
 	return q.length
 }
 
+// Busy reports whether a job is out or due. What is not due yet, it is not busy with.
+func (q *Queue) Busy() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.later) > 0 && q.later[0].due <= nano(time.Now()) {
+		return true
+	}
+	for _, d := range q.domains {
+		if d.running > 0 || len(d.ready) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // wake lets one waiter look.
 func (q *Queue) wake() {
 	select {

@@ -231,3 +231,23 @@ func BenchmarkQueue(b *testing.B) {
 		q.Done(job)
 	}
 }
+
+// TestBusy: what is due or out keeps a queue busy, what comes later does not.
+func TestBusy(t *testing.T) {
+	q := NewQueue(1)
+	require.False(t, q.Busy())
+	q.Add(Job{ID: "a", Domain: "x"}, time.Now().Add(time.Hour))
+	require.False(t, q.Busy())
+	q.Add(Job{ID: "b", Domain: "x"}, time.Now())
+	q.Add(Job{ID: "c", Domain: "x"}, time.Now())
+	require.True(t, q.Busy())
+	for range 2 {
+		job, err := q.Next(t.Context())
+		require.NoError(t, err)
+		require.True(t, q.Busy())
+		q.Done(job)
+	}
+	require.False(t, q.Busy())
+	require.True(t, q.Expedite("a"))
+	require.True(t, q.Busy())
+}

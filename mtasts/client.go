@@ -99,13 +99,18 @@ func (c *Client) Lookup(ctx context.Context, domain string) (Result, error) {
 // lookup is Lookup below the pins.
 func (g *engine) lookup(ctx context.Context, domain string) (Result, error) {
 	now := g.clock.Now()
-	if e := g.cache.get(domain, now); e != nil {
-		switch g.asks(e, now) {
+	if s := g.cache.index.get(domain); s != nil {
+		nanos := now.UnixNano()
+		s.use(nanos)
+		if s.span.has(nanos) {
+			return s.steady, nil
+		}
+		switch g.asks(s.entry, now) {
 		case needNothing:
-			return g.result(e, now), nil
+			return g.result(s.entry, now), nil
 		case needCheck:
 			g.background(domain)
-			return g.result(e, now), nil
+			return g.result(s.entry, now), nil
 		}
 	}
 	a, err := g.wait(ctx, domain, delivery)

@@ -233,7 +233,9 @@ func (g *engine) store(e *entry, now time.Time, why purpose) {
 	if why == planned {
 		used = e.LastUsed
 	}
-	for _, gone := range g.cache.put(*e, used) {
+	kept := *e
+	told, during := g.steady(&kept)
+	for _, gone := range g.cache.put(newSlot(&kept, told, during), used) {
 		if g.trace && gone.held(now) && gone.Policy.Mode == ModeEnforce && gone.Version == 0 {
 			g.emit([]Event{{Kind: EventEvicted, Level: slog.LevelWarn, Time: now, Domain: gone.Domain, ID: gone.AppliedID, Old: gone.Policy}})
 		}

@@ -48,10 +48,11 @@ func MatchPattern(pattern, host string) bool {
 	return ok && converted.matches(pattern)
 }
 
-// splitName is a host name, without final dot, and the place of its first dot.
+// splitName is a host name, without final dot, and what a star may stand for.
 type splitName struct {
-	name string
-	dot  int // len(name) in a name of one label
+	name  string
+	dot   int  // the place of the first dot; len(name) in a name of one label
+	label bool // whether the label before it may be in place of a star
 }
 
 func splitHost(host string) (splitName, bool) {
@@ -61,11 +62,15 @@ func splitHost(host string) (splitName, bool) {
 	if host == "" || len(host) > maxName {
 		return splitName{}, false
 	}
-	dot := 0 // first labels are short: faster than strings.IndexByte
+	// First labels are short: faster than strings.IndexByte. The label for a star
+	// has letters, digits, hyphens and underscores in any order, since it comes
+	// from a real MX record.
+	dot, all := 0, isLDH
 	for dot < len(host) && host[dot] != '.' {
+		all &= class[host[dot]]
 		dot++
 	}
-	return splitName{host, dot}, true
+	return splitName{host, dot, all != 0 && 0 < dot && dot <= maxLabel}, true
 }
 
 func (h splitName) toASCII() (splitName, bool) {
@@ -78,26 +83,30 @@ func (h splitName) toASCII() (splitName, bool) {
 
 // matchesAny passes over what can be told apart without a look at all of it: by
 // length, which is that of the host or of its suffix with a star, or by the first
-// eight octets after the star.
+// eight octets after the star. A final dot is rare enough to be looked at last.
 func (h splitName) matchesAny(patterns []string) bool {
 	suffix := h.name[h.dot:]
-	exact, wild := len(h.name), len(suffix)+1
-	var name, tail uint64 // zero: too short to compare
-	if len(suffix) >= 8 {
-		name, tail = word(h.name)|caseBits, word(suffix)|caseBits
+	if len(suffix) < 8 {
+		for _, pattern := range patterns {
+			if h.matches(strings.TrimSuffix(pattern, ".")) {
+				return true
+			}
+		}
+		return false
 	}
+	exact, wild := len(h.name), len(suffix)+1
+	name, tail := word(h.name)|caseBits, word(suffix)|caseBits
 	for _, pattern := range patterns {
 		n := len(pattern)
-		if n > 0 && pattern[n-1] == '.' {
-			n--
-		}
 		switch {
-		case n == exact && (tail == 0 || word(pattern)|caseBits == name):
-		case n == wild && (tail == 0 || word(pattern[1:])|caseBits == tail):
+		case n == exact && word(pattern)|caseBits == name:
+		case n == wild && word(pattern[1:])|caseBits == tail:
+		case (n == exact+1 || n == wild+1) && pattern[n-1] == '.':
+			pattern = pattern[:n-1]
 		default:
 			continue
 		}
-		if h.matches(pattern[:n]) {
+		if h.matches(pattern) {
 			return true
 		}
 	}
@@ -111,7 +120,7 @@ func (h splitName) matches(pattern string) bool {
 		// Exactly one label in place of the star: ".suffix" begins at the
 		// first dot of the host.
 		suffix := h.name[h.dot:]
-		if len(pattern)-1 != len(suffix) || pattern[1] != '.' || !validHostLabel(h.name[:h.dot]) || numericTLD(suffix) {
+		if len(pattern)-1 != len(suffix) || pattern[1] != '.' || !h.label || numericTLD(suffix) {
 			return false
 		}
 		return equalPlain(pattern[1:], suffix) || equalFold(pattern[1:], suffix) && validName(pattern[2:], true)
@@ -120,20 +129,6 @@ func (h splitName) matches(pattern string) bool {
 		return false
 	}
 	return equalPlain(pattern, h.name) || equalFold(pattern, h.name) && validName(pattern, true)
-}
-
-// validHostLabel is the rule for the label in place of a star: letters, digits,
-// hyphens and underscores, in any order, since it comes from a real MX record.
-func validHostLabel(label string) bool {
-	if label == "" || len(label) > maxLabel {
-		return false
-	}
-	for i := 0; i < len(label); i++ {
-		if class[label[i]]&isLDH == 0 {
-			return false
-		}
-	}
-	return true
 }
 
 // validName reports whether name consists of LDH labels: 1 to 63 letters, digits
@@ -167,6 +162,13 @@ func validName(name string, underscore bool) bool {
 // numericTLD reports whether the last label is all digits: the name is an IPv4
 // address or would be taken for one.
 func numericTLD(name string) bool {
+	if name == "" || name[len(name)-1] > '9' {
+		return false // at a glance, as nearly always
+	}
+	return endsInNumber(name)
+}
+
+func endsInNumber(name string) bool {
 	for i := len(name) - 1; i >= 0; i-- {
 		if name[i] == '.' {
 			return i < len(name)-1
@@ -175,7 +177,7 @@ func numericTLD(name string) bool {
 			return false
 		}
 	}
-	return name != ""
+	return true
 }
 
 // equalFold compares texts of equal length and folds ASCII letters alone;

@@ -2,41 +2,38 @@ package mtasts
 
 import (
 	"container/heap"
-	"hash/maphash"
 	"iter"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-const memoryShards = 64
-
 // memory is the first level of the cache: immutable entries by domain, bounded.
 // Domains without policy have a bound of their own, so that mail to many
-// worthless domains pushes no policy out. Safe for concurrent use; a read takes
-// one shared lock of one shard.
+// worthless domains pushes no policy out. Safe for concurrent use; a read takes no
+// lock.
 type memory struct {
 	maxPolicies int
 	maxBytes    int64
 	maxNegative int
 
-	seed   maphash.Seed
-	shards [memoryShards]shard
-
-	mu    sync.Mutex // order of eviction; taken before the lock of a shard
+	mu    sync.Mutex // held by those who change anything
+	index *index
 	ranks [rankEnforce + 1]rankList
 	bytes int64 // of all policies
 }
 
-type shard struct {
-	mu sync.RWMutex
-	m  map[string]*slot
-}
-
-// slot is an entry in its place. A changed entry has a new slot.
+// slot is an entry in its place. A changed entry has a new slot. What nearly every
+// lookup reads lies together in front, apart from the rest of the entry.
 type slot struct {
 	lastUsed atomic.Int64 // Unix nanoseconds
-	entry    entry        // read-only
+
+	// Read-only.
+	span   span            // in which lookups are told steady
+	length int8            // of the domain, or longName
+	name   [shortName]byte // the domain, if it is short
+	steady Result
+	entry  *entry
 
 	// Below memory.mu.
 	rank   rank
@@ -44,6 +41,36 @@ type slot struct {
 	stamp  int64 // lastUsed as byUse knows it: never later than lastUsed
 	inUse  int   // index in byUse
 	inSize int   // index in bySize
+}
+
+const (
+	shortName = 39 // octets; few domains are longer, and a cache line is full
+	longName  = -1
+)
+
+// newSlot returns the slot of an entry, from what machine.steady says of it.
+func newSlot(e *entry, steady Result, during span) *slot {
+	s := &slot{span: during, steady: steady, entry: e, length: longName}
+	if len(e.Domain) <= shortName {
+		s.length = int8(copy(s.name[:], e.Domain))
+	}
+	return s
+}
+
+// is reports whether the slot is that of a domain.
+func (s *slot) is(domain string) bool {
+	if s.length == longName {
+		return s.entry.Domain == domain
+	}
+	return string(s.name[:s.length]) == domain
+}
+
+// use marks the slot used. Once a second is exact enough for an order of eviction,
+// and keeps parallel lookups of one domain from writing to the same place.
+func (s *slot) use(nanos int64) {
+	if nanos-s.lastUsed.Load() >= int64(time.Second) {
+		s.lastUsed.Store(nanos)
+	}
 }
 
 // rank is the order in which kinds of entries are evicted.
@@ -75,86 +102,50 @@ type rankList struct {
 }
 
 func newMemory(l Limits) *memory {
-	c := &memory{maxPolicies: l.MaxPolicies, maxBytes: l.MaxPolicyBytes, maxNegative: l.MaxNegative, seed: maphash.MakeSeed()}
-	for i := range c.shards {
-		c.shards[i].m = make(map[string]*slot)
-	}
-	return c
-}
-
-func (c *memory) shard(domain string) *shard {
-	return &c.shards[maphash.String(c.seed, domain)%memoryShards]
+	return &memory{maxPolicies: l.MaxPolicies, maxBytes: l.MaxPolicyBytes, maxNegative: l.MaxNegative, index: newIndex()}
 }
 
 // get returns the entry of a domain, nil if there is none, and marks it used.
 func (c *memory) get(domain string, now time.Time) *entry {
-	sh := c.shard(domain)
-	sh.mu.RLock()
-	s := sh.m[domain]
-	sh.mu.RUnlock()
+	s := c.index.get(domain)
 	if s == nil {
 		return nil
 	}
-	// Once a second is exact enough for an order of eviction, and keeps
-	// parallel lookups of one domain from writing to the same place.
-	if nanos := now.UnixNano(); nanos-s.lastUsed.Load() >= int64(time.Second) {
-		s.lastUsed.Store(nanos)
-	}
-	return &s.entry
+	s.use(now.UnixNano())
+	return s.entry
 }
 
 // peek returns the entry of a domain, nil if there is none. That is no use of it.
 func (c *memory) peek(domain string) *entry {
-	sh := c.shard(domain)
-	sh.mu.RLock()
-	defer sh.mu.RUnlock()
-	if s := sh.m[domain]; s != nil {
-		return &s.entry
+	if s := c.index.get(domain); s != nil {
+		return s.entry
 	}
 	return nil
 }
 
-// infos yields what the planner must know of the policies that are held. The
-// shard that it has come to is locked meanwhile for those who write.
+// infos yields what the planner must know of the policies that are held.
 func (c *memory) infos(now time.Time) iter.Seq[EntryInfo] {
 	return func(yield func(EntryInfo) bool) {
-		for i := range c.shards {
-			if !c.shards[i].infos(now, yield) {
+		for s := range c.index.all() {
+			if !s.entry.held(now) {
+				continue
+			}
+			info := s.entry.info(now)
+			info.LastUsed = latest(info.LastUsed, time.Unix(0, s.lastUsed.Load()))
+			if !yield(info) {
 				return
 			}
 		}
 	}
 }
 
-func (sh *shard) infos(now time.Time, yield func(EntryInfo) bool) bool {
-	sh.mu.RLock()
-	defer sh.mu.RUnlock()
-	for _, s := range sh.m {
-		if !s.entry.held(now) {
-			continue
-		}
-		info := s.entry.info(now)
-		info.LastUsed = latest(info.LastUsed, time.Unix(0, s.lastUsed.Load()))
-		if !yield(info) {
-			return false
-		}
-	}
-	return true
-}
-
-// put stores an entry, and returns the entries that had to go for it. A domain
-// that is new counts as used at that time.
-func (c *memory) put(e entry, used time.Time) (evicted []*entry) {
+// put stores a new slot and returns the entries that had to go for it. A domain that
+// is new counts as used at that time.
+func (c *memory) put(s *slot, used time.Time) (evicted []*entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := &slot{entry: e}
 	s.lastUsed.Store(used.UnixNano())
-	sh := c.shard(e.Domain)
-	sh.mu.Lock()
-	old := sh.m[e.Domain]
-	sh.m[e.Domain] = s
-	sh.mu.Unlock()
-	if old != nil {
+	if old := c.index.set(s); old != nil {
 		// A background check is no use of the domain.
 		s.lastUsed.Store(old.lastUsed.Load())
 		c.unlink(old)
@@ -167,18 +158,13 @@ func (c *memory) put(e entry, used time.Time) (evicted []*entry) {
 func (c *memory) remove(domain string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	sh := c.shard(domain)
-	sh.mu.Lock()
-	s := sh.m[domain]
-	delete(sh.m, domain)
-	sh.mu.Unlock()
-	if s != nil {
+	if s := c.index.remove(domain); s != nil {
 		c.unlink(s)
 	}
 }
 
 func (c *memory) link(s *slot) {
-	s.rank, s.size, s.stamp = rankOf(&s.entry), s.entry.size(), s.lastUsed.Load()
+	s.rank, s.size, s.stamp = rankOf(s.entry), s.entry.size(), s.lastUsed.Load()
 	list := &c.ranks[s.rank]
 	heap.Push(&list.byUse, s)
 	if s.rank != rankNegative {
@@ -232,11 +218,8 @@ func (c *memory) lowest() *rankList {
 
 func (c *memory) evict(s *slot) *entry {
 	c.unlink(s)
-	sh := c.shard(s.entry.Domain)
-	sh.mu.Lock()
-	delete(sh.m, s.entry.Domain)
-	sh.mu.Unlock()
-	return &s.entry
+	c.index.remove(s.entry.Domain)
+	return s.entry
 }
 
 // oldest returns the least recently used slot. Lookups do not keep the heap in

@@ -20,22 +20,25 @@ func policyEntry(domain string, mode PolicyMode, body int) entry {
 	return entry{Domain: domain, Policy: &Policy{Mode: mode}, Body: make([]byte, body)}
 }
 
+// bare is the slot of an entry that no lookup is told of.
+func bare(e entry) *slot { return newSlot(&e, Result{}, span{}) }
+
 func TestMemoryEvictsByUse(t *testing.T) {
 	c := newMemory(Limits{MaxPolicies: 3, MaxNegative: 2}.withDefaults())
 	at := func(s int) time.Time { return epoch.Add(time.Duration(s) * time.Second) }
-	require.Empty(t, c.put(policyEntry("enforce-old", ModeEnforce, 1), at(1)))
-	require.Empty(t, c.put(policyEntry("enforce-new", ModeEnforce, 1), at(2)))
-	require.Empty(t, c.put(policyEntry("testing", ModeTesting, 1), at(3)))
-	require.Equal(t, []string{"testing"}, domains(c.put(policyEntry("enforce-3", ModeEnforce, 1), at(4))), "testing goes before enforce, though used later")
+	require.Empty(t, c.put(bare(policyEntry("enforce-old", ModeEnforce, 1)), at(1)))
+	require.Empty(t, c.put(bare(policyEntry("enforce-new", ModeEnforce, 1)), at(2)))
+	require.Empty(t, c.put(bare(policyEntry("testing", ModeTesting, 1)), at(3)))
+	require.Equal(t, []string{"testing"}, domains(c.put(bare(policyEntry("enforce-3", ModeEnforce, 1)), at(4))), "testing goes before enforce, though used later")
 	require.NotNil(t, c.get("enforce-old", at(5)))
-	require.Equal(t, []string{"enforce-new"}, domains(c.put(policyEntry("enforce-4", ModeEnforce, 1), at(6))), "least recently used")
-	require.Equal(t, []string{"none"}, domains(c.put(policyEntry("none", ModeNone, 1), at(7))), "none does not push enforce out")
+	require.Equal(t, []string{"enforce-new"}, domains(c.put(bare(policyEntry("enforce-4", ModeEnforce, 1)), at(6))), "least recently used")
+	require.Equal(t, []string{"none"}, domains(c.put(bare(policyEntry("none", ModeNone, 1)), at(7))), "none does not push enforce out")
 
 	for i, d := range []string{"a", "b"} {
-		require.Empty(t, c.put(entry{Domain: d}, at(10+i)))
+		require.Empty(t, c.put(bare(entry{Domain: d}), at(10+i)))
 	}
 	require.NotNil(t, c.get("a", at(20)))
-	require.Equal(t, []string{"b"}, domains(c.put(entry{Domain: "c"}, at(21))), "negatives push out negatives alone")
+	require.Equal(t, []string{"b"}, domains(c.put(bare(entry{Domain: "c"}), at(21))), "negatives push out negatives alone")
 	require.Nil(t, c.get("b", at(22)))
 	require.NotNil(t, c.get("enforce-old", at(22)))
 }
@@ -43,23 +46,23 @@ func TestMemoryEvictsByUse(t *testing.T) {
 func TestMemoryEvictsByOctets(t *testing.T) {
 	c := newMemory(Limits{MaxPolicyBytes: 10000}.withDefaults())
 	for i := range 20 {
-		require.Empty(t, c.put(policyEntry(fmt.Sprintf("small%d", i), ModeEnforce, 100), epoch))
+		require.Empty(t, c.put(bare(policyEntry(fmt.Sprintf("small%d", i), ModeEnforce, 100)), epoch))
 	}
-	require.Empty(t, c.put(policyEntry("big", ModeEnforce, 2500), epoch.Add(time.Hour)))
-	require.Equal(t, []string{"bigger"}, domains(c.put(policyEntry("bigger", ModeEnforce, 2600), epoch.Add(2*time.Hour))), "the largest goes, though just used")
-	require.Equal(t, []string{"big"}, domains(c.put(policyEntry("medium", ModeEnforce, 1500), epoch.Add(2*time.Hour))))
+	require.Empty(t, c.put(bare(policyEntry("big", ModeEnforce, 2500)), epoch.Add(time.Hour)))
+	require.Equal(t, []string{"bigger"}, domains(c.put(bare(policyEntry("bigger", ModeEnforce, 2600)), epoch.Add(2*time.Hour))), "the largest goes, though just used")
+	require.Equal(t, []string{"big"}, domains(c.put(bare(policyEntry("medium", ModeEnforce, 1500)), epoch.Add(2*time.Hour))))
 	require.NotNil(t, c.get("small0", epoch))
 	require.LessOrEqual(t, c.bytes, int64(10000))
 }
 
 func TestMemoryReplaceAndRemove(t *testing.T) {
 	c := newMemory(Limits{}.withDefaults())
-	c.put(entry{Domain: "a"}, epoch)
-	c.put(policyEntry("a", ModeEnforce, 100), epoch)
+	c.put(bare(entry{Domain: "a"}), epoch)
+	c.put(bare(policyEntry("a", ModeEnforce, 100)), epoch)
 	require.Equal(t, 1, c.policies())
 	require.Empty(t, c.ranks[rankNegative].byUse)
 	require.Positive(t, c.bytes)
-	c.put(entry{Domain: "a"}, epoch)
+	c.put(bare(entry{Domain: "a"}), epoch)
 	require.Zero(t, c.bytes)
 	require.Zero(t, c.policies())
 	c.remove("a")
@@ -141,7 +144,7 @@ func TestMemoryAgainstReference(t *testing.T) {
 				delete(reference, victim.e.Domain)
 			}
 			sizes := map[string]bool{}
-			for _, gone := range c.put(e, now) {
+			for _, gone := range c.put(bare(e), now) {
 				sizes[gone.Domain] = true
 			}
 			if len(want) != len(sizes) || fmt.Sprint(want) != fmt.Sprint(sizes) {

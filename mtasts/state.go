@@ -3,6 +3,7 @@ package mtasts
 import (
 	"bytes"
 	"log/slog"
+	"math"
 	"slices"
 	"time"
 )
@@ -375,6 +376,37 @@ func (m *machine) result(e *entry, now time.Time) (r Result) {
 	}
 	return r
 }
+
+// span is a stretch of time in Unix nanoseconds, without its end. The zero span is
+// empty.
+type span struct{ from, until int64 }
+
+func (s span) has(nanos int64) bool { return s.from <= nanos && nanos < s.until }
+
+// steady returns what every lookup is told of an entry as long as it asks for nothing,
+// and when that is: asks and result need not be asked again meanwhile.
+func (m *machine) steady(e *entry) (Result, span) {
+	from, until := latest(e.FetchedAt, e.SeenAt), e.NextCheck
+	if m.asks(e, from) != needNothing {
+		return Result{}, span{}
+	}
+	if e.Policy != nil {
+		until = earlier(until, e.Expires)
+		// Where a policy goes stale.
+		for _, at := range [...]time.Time{e.SeenAt.Add(m.RecordInterval), m.refreshAt(e)} {
+			if !at.Before(from) {
+				until = earlier(until, at)
+			}
+		}
+	}
+	if from.Unix() < 0 || until.Unix() > maxNanos {
+		return Result{}, span{}
+	}
+	return m.result(e, from), span{from.UnixNano(), until.UnixNano()}
+}
+
+// maxNanos is how many seconds Unix nanoseconds can count.
+const maxNanos = math.MaxInt64/int64(time.Second) - 1
 
 // resultFetched is the result for those who waited for a GET that has just been
 // made: its policy serves them even if its max_age is 0 or has passed meanwhile,

@@ -21,10 +21,12 @@ func within(w uint64, lo, hi byte) uint64 {
 }
 
 func isASCII(s string) bool {
-	for ; len(s) >= 8; s = s[8:] {
-		if word(s)&highBits != 0 {
-			return false
+	if len(s) >= 8 {
+		all := word(s[len(s)-8:]) // what is left over when the words have been counted off
+		for ; len(s) >= 8; s = s[8:] {
+			all |= word(s)
 		}
+		return all&highBits == 0
 	}
 	var all byte
 	for i := 0; i < len(s); i++ {
@@ -33,28 +35,29 @@ func isASCII(s string) bool {
 	return all < 0x80
 }
 
-// equalPlain reports at a glance that two texts of one length are the same host
-// name, letter case aside, and of the usual kind: 8 to 63 octets, no underscore.
-// There may be a dot in front. False says nothing; equalFold and validName do.
-func equalPlain(a, b string) bool {
-	n := len(a)
-	if n < 8 || n > maxLabel || len(b) != n || a[0] == '-' {
+// equalPlain reports at a glance that a host name in lower case and a text of the
+// same length are the same name, letter case aside, and of the usual kind: 8 to 63
+// octets, no underscore, no two hyphens in a row. There may be a dot in front. False
+// says nothing; equalFold and validName do.
+func equalPlain(lower, text string) bool {
+	n := len(lower)
+	if n < 8 || n > maxLabel || len(text) != n || lower[0] == '-' || class[lower[n-1]]&isAlnum == 0 {
 		return false
 	}
 	// Each word begins with the last octet of the one before, so that all
 	// neighbours are seen together.
-	for i := 0; ; i += 7 {
-		i = min(i, n-8)
-		x, y := word(a[i:]), word(b[i:])
-		letters, digits := within(x|caseBits, 'a', 'z'), within(x, '0', '9')
-		joints, dots := within(x, '-', '.'), within(x, '.', '.')
-		switch {
-		case x&highBits != 0 || (x^y)&^(letters>>2) != 0: // high bit to case bit
+	for {
+		x, y := word(lower), word(text)
+		letters, digits, joints := within(x, 'a', 'z'), within(x, '0', '9'), within(x, '-', '.')
+		foreign := highBits&^(letters|digits|joints) | x&highBits
+		differ := (x ^ y) &^ (letters >> 2) // high bit to case bit
+		if foreign|differ|joints&(joints<<8) != 0 {
 			return false
-		case letters|digits|joints != highBits || dots&(joints<<8) != 0 || joints&(dots<<8) != 0:
-			return false
-		case i == n-8:
-			return class[a[n-1]]&isAlnum != 0
 		}
+		if len(lower) == 8 {
+			return true
+		}
+		step := min(7, len(lower)-8)
+		lower, text = lower[step:], text[step:]
 	}
 }

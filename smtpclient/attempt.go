@@ -37,6 +37,7 @@ func (x *delivery) tryConnection(ctx context.Context, p *hostPlan, d dialed) (*S
 		begin := time.Now()
 		again.conn, again.err = x.conf.connect(connectCtx, netip.AddrPortFrom(d.addr, x.port), t.a.LocalAddr.Addr())
 		again.elapsed = time.Since(begin)
+		awaitEnd(ctx)
 	}
 	if ctx.Err() != nil {
 		if again.err == nil {
@@ -93,7 +94,7 @@ func (t *attempt) run(ctx context.Context, d dialed) (*Session, error) {
 		t.talk.release()
 		t.a.Stage = StageReady
 		s := t.session(l)
-		t.x.record(ctx, t.a, t.plan)
+		t.x.record(ctx, &t.a, t.plan)
 		t.x.collect(ctx, t.plan, t.decided, &t.a, t.noTLS)
 		return s, nil
 	}
@@ -103,7 +104,7 @@ func (t *attempt) run(ctx context.Context, d dialed) (*Session, error) {
 	t.talk.leave(ctx, polite)
 	unbind()
 	t.a.Err = err
-	t.x.record(ctx, t.a, t.plan)
+	t.x.record(ctx, &t.a, t.plan)
 	t.x.collect(ctx, t.plan, t.decided, &t.a, t.noTLS)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()

@@ -145,20 +145,29 @@ func (x *delivery) run(ctx context.Context) (*Session, error) {
 	if err != errNext || !x.failedSTS() {
 		return s, err
 	}
-	// RFC 8461 section 5.1: the policy held may be outdated; ask once more before
-	// mail is deferred.
-	x.report.Rechecked = true
-	fresh, changed, recheckErr := x.conf.d.MTASTS.Recheck(ctx, x.route.STSDomain())
+	changed := x.recheck(ctx)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	// Another Dial may have refreshed the policy since this one looked it up. That
-	// there is none any more, or none to be had, is no policy that allows more.
-	if recheckErr != nil || fresh.Policy == nil || !changed && sameRules(x.sts, fresh) {
+	if !changed {
 		return nil, err
 	}
-	x.sts, x.report.MTASTS, x.planned = fresh, fresh, nil
 	return x.tryHosts(ctx)
+}
+
+// recheck asks once more for the MTA-STS policy before mail is deferred, because the
+// one held may be outdated (RFC 8461 section 5.1). It tells whether another one now
+// applies.
+func (x *delivery) recheck(ctx context.Context) bool {
+	x.report.Rechecked = true
+	fresh, changed, err := x.conf.d.MTASTS.Recheck(ctx, x.route.STSDomain())
+	// Another Dial may have refreshed the policy since this one looked it up. That
+	// there is none any more, or none to be had, is no policy that allows more.
+	if ctx.Err() != nil || err != nil || fresh.Policy == nil || !changed && sameRules(x.sts, fresh) {
+		return false
+	}
+	x.sts, x.report.MTASTS, x.planned = fresh, fresh, nil
+	return true
 }
 
 // lookup finds the hosts and the MTA-STS policy.
@@ -190,6 +199,7 @@ func (x *delivery) discover(ctx context.Context) error {
 	if domain := x.route.MXDomain(); domain != "" {
 		var err error
 		x.hosts, err = x.findMX(ctx, domain)
+		awaitEnd(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

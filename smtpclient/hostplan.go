@@ -68,6 +68,7 @@ func (x *delivery) prepare(ctx context.Context, host candidate) *hostPlan {
 	secure := p.stsState == tlspolicy.STSEnforceMatch || host.mx != nil && host.mx.Security == dnssec.Secure
 	p.names = x.route.Names(host.name, secure)
 	addrs, ok := x.resolve(ctx, p)
+	awaitEnd(ctx)
 	p.expires = x.expiry(p, addrs)
 	if !ok {
 		return p

@@ -14,8 +14,9 @@ import (
 // mode, fallback, identity, TLS profile, what the message asks for) and our
 // certificate; with DANE the TLSA
 // records and their base domain; with an enforced MTA-STS policy its domain and
-// id; and wherever a name in the certificate is checked the recipient domain, the
-// route and the generation of the trust. So one domain's policy, or its lack of
+// id; wherever a name in the certificate is checked the recipient domain, the
+// route and the generation of the trust; and where the mode checks it whether the
+// name of the MX host came out of protected DNS. So one domain's policy, or its lack of
 // one, does not leak to another on the same host.
 //
 // A session that ended up in clear text has the key of the requirement that let it.
@@ -58,6 +59,7 @@ type keyParts struct {
 	// Wherever a name is checked.
 	domain, route string
 	generation    uint64
+	secureMX      bool // and the mode checks it
 
 	serverName string // for sessions only
 }
@@ -92,6 +94,7 @@ func (x *delivery) keyParts(p *hostPlan, generation uint64) keyParts {
 			k.route = x.hop.String()
 		}
 	}
+	k.secureMX = k.identity&(identityVerify|identityHosted) != 0 && p.names.MXSecure
 	return k
 }
 
@@ -106,7 +109,7 @@ func (k keyParts) reuseKey() ReuseKey {
 // message that led to a check) has no part in it: the checks are made again when it is resumed.
 func (k keyParts) sessionKey() ReuseKey {
 	k.source, k.mode, k.fallback = [2]netip.Addr{}, 0, 0
-	k.stsID, k.message = "", [2]bool{}
+	k.stsID, k.message, k.secureMX = "", [2]bool{}, false
 	return k.sum("session")
 }
 
@@ -125,7 +128,7 @@ func (k *keyParts) sum(tag string) ReuseKey {
 		text(a.Zone())
 	}
 	b = append(b, byte(k.kind), byte(k.mode), byte(k.fallback), byte(k.identity))
-	for _, set := range [...]bool{k.strict, k.message[0], k.message[1]} {
+	for _, set := range [...]bool{k.strict, k.message[0], k.message[1], k.secureMX} {
 		if set {
 			b = append(b, 1)
 		} else {

@@ -44,6 +44,7 @@ func wayTo(t testing.TB, r *rand.Rand) (*delivery, *hostPlan, uint64) {
 	p.daneState = []tlspolicy.DANEState{tlspolicy.DANENoTLSA, tlspolicy.DANENoTLSA, tlspolicy.DANEUsable, tlspolicy.DANEUnusable}[r.IntN(4)]
 	p.stsState = []tlspolicy.STSState{tlspolicy.STSNoPolicy, tlspolicy.STSTestingMatch, tlspolicy.STSEnforceMatch}[r.IntN(3)]
 	p.requirement = tlspolicy.Plan(x.settings, p.daneState, p.stsState)
+	p.names.MXSecure = r.IntN(2) == 0
 	if p.requirement.Kind() == tlspolicy.KindDANE {
 		var err error
 		record, err := dane.ParseRecord("3 1 1 " + fmt.Sprintf("%x", sha256.Sum256([]byte(pick("1", "2")))))
@@ -70,6 +71,9 @@ func listed(x *delivery, p *hostPlan, generation uint64) string {
 	}
 	if r.NeedsChain() {
 		s += fmt.Sprint(x.domain, x.hop, generation)
+	}
+	if r.NeedsVerify() || r.NeedsHosted() {
+		s += fmt.Sprint(" ", p.names.MXSecure)
 	}
 	return s
 }
@@ -110,9 +114,9 @@ func TestKeyParts(t *testing.T) {
 		"set": func(k *keyParts) { k.daneSet[0]++ }, "base": func(k *keyParts) { k.daneBase = "bd"; k.stsDomain = "" },
 		"sts": func(k *keyParts) { k.stsDomain = "di"; k.stsID = "" }, "id": func(k *keyParts) { k.stsID = "ir"; k.domain = "" },
 		"domain": func(k *keyParts) { k.domain = "ro"; k.route = "" }, "route": func(k *keyParts) { k.route = "" },
-		"generation": func(k *keyParts) { k.generation++ }, "server name": func(k *keyParts) { k.serverName = "x" },
+		"generation": func(k *keyParts) { k.generation++ }, "secure": func(k *keyParts) { k.secureMX = true }, "server name": func(k *keyParts) { k.serverName = "x" },
 	}
-	notInSessions := map[string]bool{"source 4": true, "source 6": true, "mode": true, "fallback": true, "requiretls": true, "tls-required": true}
+	notInSessions := map[string]bool{"secure": true, "source 4": true, "source 6": true, "mode": true, "fallback": true, "requiretls": true, "tls-required": true}
 	seen := map[ReuseKey]string{base.reuseKey(): "base"}
 	for name, change := range changes {
 		k := base

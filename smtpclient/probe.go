@@ -104,12 +104,12 @@ func (x *delivery) connectAll(ctx context.Context, enough func(*Session) bool) (
 			break
 		}
 		if p.err != nil {
-			x.record(ctx, Attempt{Stage: p.stage, Decision: p.decision, Err: p.err}, p)
+			x.leave(ctx, p)
 			continue
 		}
 		for _, addr := range p.addrs {
 			if *x.budget == 0 {
-				x.record(ctx, Attempt{Stage: StageConnect, Err: ErrConnections}, p)
+				x.noneLeft(ctx, p)
 				return false, errNext
 			}
 			*x.budget--

@@ -129,9 +129,19 @@ func (r *race) oneByOne(ctx context.Context) (win dialed, ok bool) {
 }
 
 func (r *race) dial(ctx context.Context, addr netip.Addr) dialed {
-	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	connectCtx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	begin := time.Now()
-	conn, err := r.connect(ctx, addr)
+	conn, err := r.connect(connectCtx, addr)
+	awaitEnd(ctx)
 	return dialed{addr, conn, err, time.Since(begin)}
+}
+
+// awaitEnd lets a ctx end whose deadline has passed. What is bound by the same
+// deadline, as a connect of package net is, may fail a moment before ctx has an error,
+// and would be taken for a fault of the server.
+func awaitEnd(ctx context.Context) {
+	if end, ok := ctx.Deadline(); ok && !time.Now().Before(end) {
+		<-ctx.Done()
+	}
 }

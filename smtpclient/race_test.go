@@ -204,3 +204,27 @@ func TestRaceKeepsTurns(t *testing.T) {
 		}
 	}
 }
+
+// lateContext has passed its deadline and does not know it yet.
+type lateContext struct {
+	context.Context
+	end time.Time
+}
+
+func (c lateContext) Deadline() (time.Time, bool) { return c.end, true }
+
+// TestConnectEndsBeforeContext: package net gives a connect the deadline of its
+// context, and may end it a moment before the context has an error. That is no fault of
+// the address.
+func TestConnectEndsBeforeContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner, cancel := context.WithCancel(t.Context())
+		ctx := lateContext{inner, time.Now()}
+		r := race{timeout: time.Minute, connect: func(context.Context, netip.Addr) (net.Conn, error) {
+			time.AfterFunc(time.Millisecond, cancel)
+			return nil, context.DeadlineExceeded
+		}}
+		require.Error(t, r.dial(ctx, netip.MustParseAddr("192.0.2.1")).err)
+		require.Error(t, ctx.Err(), "it is over when dial returns")
+	})
+}

@@ -19,8 +19,9 @@ const (
 	// DefaultReplyBytes is the largest size of one reply in octets.
 	DefaultReplyBytes = 32 << 10
 
-	// replyBuffer is the size of the pooled read buffers.
-	replyBuffer = 4096
+	// replyBuffer is the size of the pooled read buffers, one for each Dial that
+	// waits for a reply. A line of the default length fits.
+	replyBuffer = 2048
 	// emptyReads is how often a reader may return nothing and no error.
 	emptyReads = 100
 )

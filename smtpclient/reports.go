@@ -152,7 +152,10 @@ func connectionReason(policy tlspolicy.Policy, r tlsrpt.ResultType, a *Attempt, 
 			return tlsrpt.ReasonTLSAMismatch
 		}
 	case tlsrpt.CertificateHostMismatch, tlsrpt.CertificateExpired, tlsrpt.CertificateNotTrusted:
-		if kind, reason := tlsrpt.ResultOf(a.Unverified); kind == r {
+		kind, reason := tlsrpt.ResultOf(a.Unverified)
+		// A certificate above that of the server whose time is over is a chain that
+		// is not trusted, and the reason says what of it.
+		if kind == r || kind == tlsrpt.CertificateExpired && r == tlsrpt.CertificateNotTrusted {
 			return reason
 		}
 	}

@@ -2,6 +2,7 @@ package smtpclient
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/smtpsec/smtpsec/internal/dnstest"
 	"github.com/smtpsec/smtpsec/internal/lab"
+	"github.com/smtpsec/smtpsec/internal/testpki"
 	"github.com/smtpsec/smtpsec/mtasts"
 	"github.com/smtpsec/smtpsec/tlspolicy"
 	"github.com/smtpsec/smtpsec/tlspolicy/tlsrpt"
@@ -368,4 +370,22 @@ func TestReportAllocs(t *testing.T) {
 		}))
 	}
 	require.EqualValues(t, 101, aggregator.Stats().Sessions)
+}
+
+// TestReasonOfExpiredIssuer: the result is that of a chain which is not trusted, and
+// the reason says why.
+func TestReasonOfExpiredIssuer(t *testing.T) {
+	root := testpki.NewRoot("Root")
+	over := root.Intermediate("Between", testpki.Valid(time.Now().Add(-48*time.Hour), time.Now().Add(-time.Hour)))
+	leaf := over.Leaf([]string{"mx.partner.example"})
+	trust, err := tlspolicy.NewPoolVerifier(testpki.Pool(root), tlspolicy.PoolOptions{})
+	require.NoError(t, err)
+	r := tlspolicy.Plan(tlspolicy.Recommended(), tlspolicy.DANENoTLSA, tlspolicy.STSEnforceMatch)
+	var a Attempt
+	a.Outcome, _, a.Unverified = tlspolicy.NewVerifier(trust, tlspolicy.VerifyOptions{}).Check(r, &tls.ConnectionState{
+		Version: tls.VersionTLS13, PeerCertificates: leaf.Chain(),
+	}, nil)
+	d := r.Decide(a.Outcome)
+	require.Equal(t, tlspolicy.ResultCertificateNotTrusted, d.Result)
+	require.Equal(t, "issuer-expired", connectionReason(d.Policy, tlsrpt.ResultType(d.Result.String()), &a, nil))
 }

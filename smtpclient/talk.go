@@ -154,12 +154,13 @@ func (t *talk) startTLS(ctx context.Context) (refused bool, err error) {
 // given up: what it holds is nothing, and nothing it read may reach TLS.
 func (t *talk) handshake(ctx context.Context, config *tls.Config) error {
 	t.link.phase(ctx, t.timeout.Handshake)
+	t.rd.release() // a server may stall here
 	conn := tls.Client(t.link, config)
 	if err := conn.Handshake(); err != nil {
 		return &HandshakeError{Cause: handshakeCause(err), Err: err}
 	}
 	t.tls = conn
-	t.rd.src = conn
+	t.rd = newReplyReader(conn, t.limits)
 	return nil
 }
 

@@ -61,8 +61,7 @@ func (x *delivery) tryHosts(ctx context.Context) (*Session, error) {
 func (x *delivery) tryHost(ctx context.Context, p *hostPlan, late func()) (*Session, error) {
 	x.hostEvents(ctx, p)
 	if p.err != nil {
-		x.record(ctx, Attempt{Stage: p.stage, Decision: p.decision, Err: p.err}, p)
-		x.collect(ctx, p, p.decision, &Attempt{}, nil)
+		x.leave(ctx, p)
 		return nil, errNext
 	}
 	r := race{
@@ -86,7 +85,7 @@ func (x *delivery) tryHost(ctx context.Context, p *hostPlan, late func()) (*Sess
 		}
 		if !ok {
 			if len(r.todo) > 0 { // not for want of addresses
-				x.record(ctx, Attempt{Stage: StageConnect, Err: ErrConnections}, p)
+				x.noneLeft(ctx, p)
 			}
 			return nil, errNext
 		}
@@ -100,22 +99,40 @@ func (x *delivery) tryHost(ctx context.Context, p *hostPlan, late func()) (*Sess
 // unreached records an address to which no connection could be made.
 func (x *delivery) unreached(ctx context.Context, p *hostPlan, d dialed, again bool) {
 	addr := netip.AddrPortFrom(d.addr, x.port)
-	x.record(ctx, Attempt{
+	x.record(ctx, &Attempt{
 		Addr: addr, Reconnect: again, Stage: StageConnect,
 		Timings: Timings{Connect: d.elapsed},
 		Err:     &ConnectError{Addr: addr, Err: d.err},
 	}, p)
 }
 
-// record adds an attempt to the report, with what is known about its host.
-func (x *delivery) record(ctx context.Context, a Attempt, p *hostPlan) {
-	p.describe(&a)
+// leave records and counts a host that is not connected to. It is not inlined, as
+// noneLeft, because an Attempt would take room on the stack of every Dial that waits.
+//
+//go:noinline
+func (x *delivery) leave(ctx context.Context, p *hostPlan) {
+	a := Attempt{Stage: p.stage, Decision: p.decision, Err: p.err}
+	x.record(ctx, &a, p)
+	x.collect(ctx, p, p.decision, &a, nil)
+}
+
+// noneLeft records a host for which no connection is left.
+//
+//go:noinline
+func (x *delivery) noneLeft(ctx context.Context, p *hostPlan) {
+	x.record(ctx, &Attempt{Stage: StageConnect, Err: ErrConnections}, p)
+}
+
+// record completes an attempt with what is known about its host and adds it to the
+// report.
+func (x *delivery) record(ctx context.Context, a *Attempt, p *hostPlan) {
+	p.describe(a)
 	if x.last != p {
 		x.last, a.Timings.DNS = p, p.dns
 	}
-	x.report.Attempts = append(x.report.Attempts, a)
+	x.report.Attempts = append(x.report.Attempts, *a)
 	if ctx.Err() == nil {
-		x.attemptEvents(ctx, &a)
+		x.attemptEvents(ctx, a)
 	}
 	if a.Err != nil && a.Decision.Reason == tlspolicy.ReasonNone && !x.quiet {
 		x.conf.log.DebugContext(ctx, "attempt failed", "domain", x.label(), "host", a.Host, "address", a.Addr, "stage", a.Stage, "error", a.Err)

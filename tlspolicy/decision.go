@@ -370,6 +370,10 @@ func checkPreferred(o *Outcome) verdict {
 	return verified(ReasonModeVerified)
 }
 
+// chainResult tells "the certificate has expired" from "certificate chain errors"
+// (RFC 8460 section 4.3.1, certificate-expired and certificate-not-trusted): the one
+// is about the certificate that the server presents for itself, which its owner has
+// to renew, so an issuer whose time is over belongs to the other.
 func chainResult(c ChainOutcome) Result {
 	if c == ChainExpired {
 		return ResultCertificateExpired

@@ -14,7 +14,8 @@ const (
 	ResultSTARTTLSNotSupported
 	// ResultCertificateHostMismatch: the certificate is for other names.
 	ResultCertificateHostMismatch
-	// ResultCertificateExpired: the dates of the leaf are its only defect.
+	// ResultCertificateExpired: the dates of the server's own certificate are its
+	// only defect.
 	ResultCertificateExpired
 	// ResultCertificateNotTrusted: no chain to a trusted root.
 	ResultCertificateNotTrusted

@@ -12,6 +12,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// TestMain lets the test program be a helper, as the program itself is one.
+func TestMain(m *testing.M) {
+	if os.Getenv(helperMark) != "" {
+		exit(help(os.Stdin, os.Stdout))
+	}
+	os.Exit(m.Run())
+}
+
 // TestContendersAgree holds every contender of every row to the answer of
 // smtpsec on the row's own inputs, and smtpsec to its allocations.
 func TestContendersAgree(t *testing.T) {
@@ -25,6 +33,7 @@ func TestContendersAgree(t *testing.T) {
 
 func checkRow(t *testing.T, r row) {
 	contenders := r.setup()
+	defer done(contenders)
 	require.Equal(t, us, contenders[0].name, "smtpsec comes first")
 	require.NoError(t, agree(contenders, 100))
 	names := map[string]bool{}
@@ -33,11 +42,23 @@ func checkRow(t *testing.T, r row) {
 		names[c.name] = true
 		require.True(t, c.answer != nil || c.kind == floor, "%s gives no answer", c.name)
 		require.Equal(t, c.name == us, c.kind == ours, c.name)
+		require.Equal(t, c.end == nil, contenders[0].end == nil, "%s: both ends or none", c.name)
+		require.False(t, r.clock == bothEnds && c.end == nil, "%s has no other end", c.name)
 	}
 	if r.limit > 0 {
 		require.True(t, names[r.limitOf], "limit of an unknown contender")
 	}
-	if r.allocs == anyAllocs || raceEnabled {
+	if raceEnabled {
+		return
+	}
+	if r.more > 0 {
+		perRun := make(map[string]float64)
+		for _, c := range contenders {
+			perRun[c.name] = testing.AllocsPerRun(4, func() { c.run(5) }) / 5
+		}
+		require.LessOrEqual(t, perRun[us], perRun[r.limitOf]+float64(r.more), "allocations beyond %s", r.limitOf)
+	}
+	if r.allocs == anyAllocs {
 		return
 	}
 	// A hundred operations at once: goroutines that share them are no part of
@@ -71,9 +92,20 @@ func TestRowsAreWhatTheySay(t *testing.T) {
 		{"Check of a certificate, chain in the cache", []string{"match"}},
 		{"Identity, 10 names, the last matches", []string{"match"}},
 		{"Identity, 10 names, none matches", []string{"no match"}},
+		{"DNSSEC, TLSA, nothing known (6 replies)", []string{"secure"}},
+		{"DNSSEC, TLSA, zone known (1 reply)", []string{"secure", "secure"}},
+		{"DNSSEC, TLSA, answer known", []string{"secure"}},
+		{coldDelivery, []string{"secure"}},
+		{"HAT, address, 1,000 entries", []string{"group 0", "group 1", "group 2"}},
+		{"HAT, host name, 1,000 entries", []string{"group 0", "group 1", "group 2"}},
+		{"Dial, Preferred", []string{"match"}},
+		{"Dial, Required-Verify-Hosted, TLS resumed", []string{"match", "match"}},
+		{"Listener, session with TLS", []string{"accepted"}},
 	} {
 		r := find(t, tc.name)
-		c := r.setup()[0]
+		contenders := r.setup()
+		defer done(contenders)
+		c := contenders[0]
 		for _, want := range tc.want {
 			c.run(1)
 			require.Equal(t, want, c.answer(), tc.name)
@@ -116,7 +148,7 @@ func TestMeasure(t *testing.T) {
 			sink = sink[:i&1]
 		}
 	}}
-	all := measure("job", []contender{make1k, nothing}, plan{rounds: 4, sample: time.Millisecond})
+	all := measure("job", []contender{make1k, nothing}, ownCPU, plan{rounds: 4, sample: time.Millisecond})
 	for i := range 4 {
 		require.EqualValues(t, 1, all[0].samples[i].allocs)
 		require.EqualValues(t, 1024, all[0].samples[i].octets)
@@ -173,14 +205,33 @@ func TestEvaluate(t *testing.T) {
 	r.allocs = anyAllocs
 	require.Empty(t, evaluate(r, []series{named(us, ours, samples(12, 1))})[0].verdict)
 
-	var out bytes.Buffer
-	require.NoError(t, write(&out, cells(r, lines[:2])))
+	r.limit, r.more = 1.25, 2
+	for allocs, verdict := range map[uint64]string{2: "ratio <= 1.25, 2 allocs more: yes", 3: "ratio <= 1.25, 2 allocs more: MISSED"} {
+		lines := evaluate(r, []series{named(us, ours, samples(12, allocs)), named("bare", floor, samples(10, 0))})
+		require.Equal(t, verdict, lines[1].verdict)
+	}
+
 	require.Equal(t, `
-| job | contender    | smtpsec ÷ it |      95 % | allocs/op | B/op | ns/op | asked ns | demanded              |
-| --- | ------------ | -----------: | --------: | --------: | ---: | ----: | -------: | --------------------- |
-| job | smtpsec      |              |           |         0 |    8 |    60 |      100 | allocs <= 0: yes      |
-|     | bare (floor) |         1.20 | 1.20-1.20 |         0 |    8 |    50 |          | ratio <= 1.15: MISSED |
-`, "\n"+out.String())
+| job | contender    | smtpsec ÷ it |      95 % | allocs/op | B/op | ns/op | time | asked ns | demanded              |
+| --- | ------------ | -----------: | --------: | --------: | ---: | ----: | ---- | -------: | --------------------- |
+| job | smtpsec      |              |           |         0 |    8 |    60 | CPU  |      100 | allocs <= 0: yes      |
+|     | bare (floor) |         1.20 | 1.20-1.20 |         0 |    8 |    50 |      |          | ratio <= 1.15: MISSED |
+`, "\n"+markdown(append([][]string{columns}, cells(r, lines[:2])...)))
+}
+
+// Which time counts is what the row says. What waits takes no processor time.
+func TestClocks(t *testing.T) {
+	nap := contender{name: us, run: func(n int) { <-time.After(time.Duration(n) * 20 * time.Millisecond) }}
+	require.Less(t, take(nap, 1, ownCPU).ns, 10e6, "processor time")
+	require.GreaterOrEqual(t, take(nap, 1, wall).ns, 20e6, "time that passes")
+	require.GreaterOrEqual(t, take(nap, 1, ownCPU).passed, 20e6, "which is kept besides")
+
+	end := newHelper()
+	defer end.close()
+	end.do(order{Do: "serve", N: 1}) // makes keys and certificates
+	nap.end = end
+	nap.run = func(n int) { end.do(order{Do: "serve", N: 200}) }
+	require.Greater(t, take(nap, 1, bothEnds).ns, 2*take(nap, 1, ownCPU).ns, "what the other end does")
 }
 
 // The command from its flags to its table, on the one row that is cheapest.
@@ -188,7 +239,7 @@ func TestRun(t *testing.T) {
 	var out bytes.Buffer
 	file := t.TempDir() + "/samples"
 	p := plan{rounds: 2, sample: time.Millisecond}
-	require.NoError(t, run(&out, p, "^MTA-STS record$", file))
+	require.NoError(t, run(&out, options{plan: p, only: "^MTA-STS record$", samples: file}))
 	require.Contains(t, out.String(), "github.com/mjl-/mox v0.0.15")
 	require.Contains(t, out.String(), "| MTA-STS record | smtpsec ")
 	require.NotContains(t, out.String(), "DANE")
@@ -199,18 +250,21 @@ func TestRun(t *testing.T) {
 	require.Equal(t, 2, strings.Count(samples, "BenchmarkMTA-STS_record/go-mtasts "))
 	require.Equal(t, 8, strings.Count(samples, " allocs/op\n"))
 
-	require.ErrorContains(t, run(&out, p, "(", ""), "missing closing")
-	require.ErrorContains(t, run(&out, p, "no such job", ""), "no job matches")
-	require.ErrorContains(t, run(&out, plan{sample: 1}, "", ""), "measure nothing")
-	require.Error(t, run(&out, p, "", t.TempDir()), "the file is a directory")
+	require.ErrorContains(t, run(&out, options{plan: p, only: "("}), "missing closing")
+	require.ErrorContains(t, run(&out, options{plan: p, only: "no such job"}), "nothing matches")
+	require.ErrorContains(t, run(&out, options{plan: plan{sample: 1}}), "measure nothing")
+	require.ErrorContains(t, run(&out, options{plan: p, only: "DANE", write: t.TempDir()}), "everything")
+	require.Error(t, run(&out, options{plan: p, write: t.TempDir()}), "no document there")
+	require.Error(t, run(&out, options{plan: p, samples: t.TempDir()}), "the file is a directory")
 	profile := t.TempDir() + "/profile"
-	require.NoError(t, profiled(profile, func() error { return run(&out, p, "^MTA-STS record$", "") }))
+	record := func() error { return run(&out, options{plan: p, only: "^MTA-STS record$"}) }
+	require.NoError(t, profiled(profile, record))
 	info, err := os.Stat(profile)
 	require.NoError(t, err)
 	require.Positive(t, info.Size())
 	require.ErrorIs(t, profiled(profile, func() error { return errBroken }), errBroken)
 	require.ErrorIs(t, profiled("", func() error { return errBroken }), errBroken)
-	require.ErrorIs(t, write(broken{}, nil), errBroken)
+	require.ErrorIs(t, run(broken{}, options{plan: p, only: "^MTA-STS record$"}), errBroken)
 }
 
 var errBroken = errors.New("broken")

@@ -3,6 +3,7 @@ module github.com/smtpsec/smtpsec/internal/bench
 go 1.26.0
 
 require (
+	github.com/emersion/go-smtp v0.25.1
 	github.com/foxcpp/go-mtasts v0.0.0-20240130093538-1438da2e5932
 	github.com/miekg/dns v1.1.73
 	github.com/mjl-/adns v0.0.0-20250321173553-ab04b05bdfea
@@ -14,6 +15,7 @@ require (
 require (
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	github.com/emersion/go-sasl v0.0.0-20241020182733-b788ff22d5a6 // indirect
 	github.com/matttproud/golang_protobuf_extensions/v2 v2.0.0 // indirect
 	github.com/mjl-/flate v0.0.0-20250221133712-6372d09eb978 // indirect
 	github.com/prometheus/client_golang v1.18.0 // indirect

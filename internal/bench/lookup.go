@@ -31,7 +31,7 @@ func lookupRows() []row {
 		return rows
 	}
 	const alone = "smtpsec on 1 core"
-	return append(rows, row{name: "MTA-STS cache hit, 100,000 domains, 2 cores", goalNs: 150, limit: 1, limitOf: alone, setup: func() []contender {
+	return append(rows, row{name: "MTA-STS cache hit, 100,000 domains, 2 cores", clock: wall, goalNs: 150, limit: 1, limitOf: alone, setup: func() []contender {
 		w := newCaches(domains)
 		return []contender{w.ours(us, ours, 2), w.ours(alone, other, 1), w.bare("map lookup on 2 cores", 2), w.goMTASTS(2)}
 	}})

@@ -7,27 +7,42 @@ import (
 	"io"
 	"os"
 	"regexp"
-	"runtime"
-	"runtime/debug"
 	"runtime/pprof"
 	"strings"
 	"time"
 )
 
 func main() {
-	rounds := flag.Int("rounds", 21, "samples of each contender")
-	length := flag.Duration("sample", 20*time.Millisecond, "about how long one sample takes")
-	only := flag.String("run", "", "only jobs whose name matches this regular expression")
-	samples := flag.String("samples", "", "file for every sample, in the format that benchstat reads")
+	if os.Getenv(helperMark) != "" {
+		exit(help(os.Stdin, os.Stdout))
+	}
+	var o options
+	flag.IntVar(&o.rounds, "rounds", 11, "samples of each contender")
+	flag.DurationVar(&o.sample, "sample", 20*time.Millisecond, "about how long one sample takes")
+	flag.BoolVar(&o.quick, "quick", false, "few samples and small sizes, to see that everything runs")
+	flag.StringVar(&o.only, "run", "", "only jobs and series whose name matches this regular expression")
+	flag.StringVar(&o.samples, "samples", "", "file for every sample, in the format that benchstat reads")
+	flag.StringVar(&o.write, "write", "", "folder of performance.md, whose tables and drawings are then written anew")
 	profile := flag.String("cpuprofile", "", "file for a CPU profile, labelled with job and contender")
 	flag.Parse()
-	err := profiled(*profile, func() error {
-		return run(os.Stdout, plan{rounds: *rounds, sample: *length}, *only, *samples)
-	})
+	if o.quick {
+		o.rounds, o.sample = 2, time.Millisecond
+	}
+	exit(profiled(*profile, func() error { return run(os.Stdout, o) }))
+}
+
+func exit(err error) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+	os.Exit(0)
+}
+
+// options are the flags.
+type options struct {
+	plan
+	only, samples, write string
 }
 
 // profiled runs f, under the profiler if file is not empty.
@@ -47,61 +62,41 @@ func profiled(file string, f func() error) error {
 	return errors.Join(err, w.Close())
 }
 
-// run measures the chosen rows, if their contenders agree, and prints the table
-// and what was missed.
-func run(w io.Writer, p plan, only, samples string) error {
-	choice, err := regexp.Compile(only)
+// run measures what is chosen, prints it, and writes the document if it is asked to.
+func run(w io.Writer, o options) error {
+	choice, err := regexp.Compile(o.only)
 	if err != nil {
 		return err
 	}
-	if p.rounds < 1 || p.sample <= 0 {
-		return fmt.Errorf("%d rounds of %v measure nothing", p.rounds, p.sample)
+	if o.rounds < 1 || o.sample <= 0 {
+		return fmt.Errorf("%d rounds of %v measure nothing", o.rounds, o.sample)
+	}
+	document := ""
+	if o.write != "" {
+		if o.only != "" {
+			return errors.New("-write wants everything, and -run a part")
+		}
+		if document, err = readDocument(o.write); err != nil {
+			return err
+		}
 	}
 	log := io.Discard
-	if samples != "" {
-		f, err := os.Create(samples)
+	if o.samples != "" {
+		f, err := os.Create(o.samples)
 		if err != nil {
 			return err
 		}
 		defer f.Close()
 		log = f
 	}
-	fmt.Fprintf(w, "%s, %d rounds of %v, load before: %s\n\n", machine(), p.rounds, p.sample, load())
-	var table [][]string
-	var missed []string
-	for _, r := range rows() {
-		if !choice.MatchString(r.name) {
-			continue
-		}
-		contenders := r.setup()
-		if err := agree(contenders, 4); err != nil {
-			return fmt.Errorf("%s: %w", r.name, err)
-		}
-		all := measure(r.name, contenders, p)
-		if err := writeSamples(log, r.name, all); err != nil {
-			return err
-		}
-		lines := evaluate(r, all)
-		table = append(table, cells(r, lines)...)
-		for _, l := range lines {
-			if l.missed {
-				missed = append(missed, fmt.Sprintf("%s, %s: %s", r.name, l.name, l.verdict))
-			}
-		}
-	}
-	if len(table) == 0 {
-		return fmt.Errorf("no job matches %q", only)
-	}
-	if err := write(w, table); err != nil {
+	s := session{out: w, log: log, plan: o.plan, choice: choice, lines: make(map[string][]line)}
+	if err := s.everything(); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "\nload after: %s\n", load())
-	if len(missed) == 0 {
-		fmt.Fprintln(w, "Every demand is met.")
+	if o.write == "" {
 		return nil
 	}
-	fmt.Fprintf(w, "Missed:\n  %s\n", strings.Join(missed, "\n  "))
-	return nil
+	return writeDocument(o.write, document, s.parts, s.charts)
 }
 
 // writeSamples writes a line for each sample as package testing would.
@@ -116,45 +111,4 @@ func writeSamples(w io.Writer, job string, all []series) error {
 		}
 	}
 	return nil
-}
-
-// machine names what the figures come from: Go, processor, peers.
-func machine() string {
-	parts := []string{runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
-	if model := processor(); model != "" {
-		parts = append(parts, model)
-	}
-	parts = append(parts, fmt.Sprintf("%d cores", runtime.NumCPU()))
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, m := range info.Deps {
-			switch m.Path {
-			case "github.com/mjl-/mox", "github.com/foxcpp/go-mtasts", "github.com/miekg/dns":
-				parts = append(parts, m.Path+" "+m.Version)
-			}
-		}
-	}
-	return strings.Join(parts, ", ")
-}
-
-// processor returns the model name of the first core, "" where Linux does not
-// tell.
-func processor() string {
-	text, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		return ""
-	}
-	_, after, _ := strings.Cut(string(text), "model name")
-	model, _, _ := strings.Cut(after, "\n")
-	return strings.TrimLeft(model, "\t :")
-}
-
-// load returns the load averages of the machine, which tell how far its figures
-// can be trusted.
-func load() string {
-	text, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		return "unknown"
-	}
-	fields := strings.Fields(string(text))
-	return strings.Join(fields[:min(3, len(fields))], " ")
 }

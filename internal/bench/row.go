@@ -7,15 +7,32 @@ type row struct {
 	// row alone, so that a large table in one row is no burden for the garbage
 	// collector in another.
 	setup func() []contender
+	// clock is the time that counts.
+	clock clock
 	// allocs is what smtpsec may allocate per operation.
 	allocs uint64
 	// limit is the most that smtpsec may take, as a multiple of the contender
-	// named in limitOf. 0: nothing is demanded.
+	// named in limitOf, and more what it may allocate beyond it. 0: nothing is
+	// demanded.
 	limit   float64
 	limitOf string
+	more    uint64
 	// goalNs is what the design asks for on a small server, in nanoseconds per
 	// operation, for information. 0: nothing.
 	goalNs float64
+}
+
+// clock says which time of an operation counts.
+type clock uint8
+
+const (
+	ownCPU   clock = iota // processor time of this process
+	bothEnds              // the same, with the process at the other end of the connection
+	wall                  // time that passes: for what runs on several cores
+)
+
+func (c clock) String() string {
+	return [...]string{"CPU", "CPU, both ends", "wall"}[c]
 }
 
 type kind uint8
@@ -38,6 +55,12 @@ type contender struct {
 	// contenders of the row share. What is checked is thus what is timed. Only a
 	// floor that does a part of the job may have none.
 	answer func() string
+	// least is how many operations a sample must have; 0: no matter.
+	least int
+	// end is the process at the other end of the connection, nil if there is none.
+	end *helper
+	// close gives back what the contender holds beyond memory; nil: nothing.
+	close func()
 }
 
 const us = "smtpsec"
@@ -45,13 +68,22 @@ const us = "smtpsec"
 // rows are all jobs in the order of the table.
 func rows() []row {
 	var all []row
-	all = append(all, daneRows()...)
-	all = append(all, recordRows()...)
-	all = append(all, stsRows()...)
-	all = append(all, lookupRows()...)
-	all = append(all, tableRows()...)
-	all = append(all, decisionRows()...)
-	return append(all, certificateRows()...)
+	for _, some := range [][]row{
+		daneRows(), recordRows(), stsRows(), lookupRows(), tableRows(), decisionRows(), certificateRows(),
+		validationRows(), accessRows(), dialRows(), listenerRows(),
+	} {
+		all = append(all, some...)
+	}
+	return all
+}
+
+// done closes the contenders of a row.
+func done(contenders []contender) {
+	for _, c := range contenders {
+		if c.close != nil {
+			c.close()
+		}
+	}
 }
 
 // must returns v; an error is a mistake in the input of a row.

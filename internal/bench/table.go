@@ -2,11 +2,8 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"math"
 	"strconv"
-	"strings"
-	"unicode/utf8"
 )
 
 // anyAllocs is the budget of a row in which smtpsec may allocate what it needs.
@@ -41,43 +38,47 @@ func evaluate(r row, all []series) []line {
 			l.octets, l.allocs = min(l.octets, x.octets), min(l.allocs, x.allocs)
 		}
 		l.ns, l.ratio = spreadOf(ns), spreadOf(ratios)
-		l.judge(r)
 		lines = append(lines, l)
+	}
+	for i := range lines {
+		lines[i].judge(r, lines[0].allocs)
 	}
 	return lines
 }
 
-// judge compares the line with what is demanded of smtpsec.
-func (l *line) judge(r row) {
+// judge compares the line with what is demanded of smtpsec, which made so many
+// allocations.
+func (l *line) judge(r row, allocs uint64) {
+	demand := ""
 	switch {
 	case l.kind == ours && r.allocs != anyAllocs:
 		l.missed = l.allocs > r.allocs
-		l.verdict = fmt.Sprintf("allocs <= %d", r.allocs)
+		demand = fmt.Sprintf("allocs <= %d", r.allocs)
 	case l.kind == peer:
 		l.missed = l.ratio.median >= 1
-		l.verdict = "ahead of it"
+		demand = "ahead of it"
 	case l.name == r.limitOf && r.limit > 0:
 		l.missed = l.ratio.median > r.limit
-		l.verdict = fmt.Sprintf("ratio <= %.2f", r.limit)
+		demand = fmt.Sprintf("ratio <= %.2f", r.limit)
+		if r.more > 0 {
+			l.missed = l.missed || allocs > l.allocs+r.more
+			demand += fmt.Sprintf(", %d allocs more", r.more)
+		}
 	default:
 		return
 	}
-	if l.missed {
-		l.verdict += ": MISSED"
-	} else {
-		l.verdict += ": yes"
-	}
+	l.verdict = verdictOf(demand, l.missed)
 }
 
-var columns = []string{"job", "contender", "smtpsec ÷ it", "95 %", "allocs/op", "B/op", "ns/op", "asked ns", "demanded"}
+var columns = []string{"job", "contender", "smtpsec ÷ it", "95 %", "allocs/op", "B/op", "ns/op", "time", "asked ns", "demanded"}
 
 // cells are the columns of the table for the lines of a row.
 func cells(r row, lines []line) [][]string {
 	var out [][]string
 	for i, l := range lines {
-		job, goal, ratio, interval := "", "", "", ""
+		job, goal, ratio, interval, time := "", "", "", "", ""
 		if i == 0 {
-			job = r.name
+			job, time = r.name, r.clock.String()
 			if r.goalNs > 0 {
 				goal = figure(r.goalNs)
 			}
@@ -90,55 +91,7 @@ func cells(r row, lines []line) [][]string {
 			name += " (floor)"
 		}
 		out = append(out, []string{job, name, ratio, interval, strconv.FormatUint(l.allocs, 10), strconv.FormatUint(l.octets, 10),
-			figure(l.ns.median), goal, l.verdict})
+			figure(l.ns.median), time, goal, l.verdict})
 	}
 	return out
 }
-
-// figure writes a time with three figures.
-func figure(ns float64) string {
-	if ns >= 100 {
-		return strconv.FormatFloat(ns, 'f', 0, 64)
-	}
-	return strconv.FormatFloat(ns, 'g', 3, 64)
-}
-
-// write writes a Markdown table that can be read as it is.
-func write(w io.Writer, table [][]string) error {
-	width := make([]int, len(columns))
-	for _, row := range append(table, columns) {
-		for i, cell := range row {
-			width[i] = max(width[i], utf8.RuneCountInString(cell))
-		}
-	}
-	text := new(strings.Builder)
-	put := func(row []string, filler string) {
-		for i, cell := range row {
-			fill := strings.Repeat(filler, width[i]-utf8.RuneCountInString(cell))
-			if right(i) {
-				cell = fill + cell
-			} else {
-				cell += fill
-			}
-			text.WriteString("| " + cell + " ")
-		}
-		text.WriteString("|\n")
-	}
-	put(columns, " ")
-	for i := range columns {
-		rule := strings.Repeat("-", width[i])
-		if right(i) {
-			rule = rule[1:] + ":"
-		}
-		text.WriteString("| " + rule + " ")
-	}
-	text.WriteString("|\n")
-	for _, row := range table {
-		put(row, " ")
-	}
-	_, err := io.WriteString(w, text.String())
-	return err
-}
-
-// right reports whether a column holds figures.
-func right(column int) bool { return column >= 2 && column <= 7 }

@@ -1,9 +1,11 @@
 package smtpserver
 
+import "github.com/smtpsec/smtpsec/internal/nameindex"
+
 // hostIndex finds the first group of a host name. The keys are names, and tails
 // that begin with a dot for all names that end in them.
 type hostIndex struct {
-	groups map[string]int32
+	groups nameindex.Index[int32]
 }
 
 // maxHost is the longest host name that is looked up: RFC 1035 section 2.3.4 allows
@@ -11,17 +13,14 @@ type hostIndex struct {
 const maxHost = 255
 
 func (x *hostIndex) add(key string, group int32) {
-	if x.groups == nil {
-		x.groups = make(map[string]int32)
-	}
-	if first, ok := x.groups[key]; !ok || group < first {
-		x.groups[key] = group
+	if first, _ := x.groups.Add(key, group); group < *first {
+		*first = group
 	}
 }
 
 // lookup returns the least group of the name and its tails.
 func (x *hostIndex) lookup(name string) int32 {
-	if len(x.groups) == 0 || len(name) > maxHost {
+	if x.groups.Len() == 0 || len(name) > maxHost {
 		return none
 	}
 	var buf [maxHost]byte
@@ -42,7 +41,7 @@ func (x *hostIndex) lookup(name string) int32 {
 		if i == 0 && buf[0] == '.' {
 			return none // no host name begins with a dot
 		}
-		if group, ok := x.groups[string(buf[i:n])]; ok {
+		if group, ok := x.groups.Get(buf[i:n]); ok {
 			found = min(found, group)
 		}
 	}

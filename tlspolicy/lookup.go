@@ -187,11 +187,11 @@ func (t *Table) findDomain(name []byte, o *Origin) packedSettings {
 	if len(name) == 0 {
 		return 0
 	}
-	if entry, ok := t.domains.get(name); ok {
+	if entry, ok := t.domains.Get(name); ok {
 		o.Match = MatchDomain
 		return entry
 	}
-	if t.parents.count == 0 {
+	if t.parents.Len() == 0 {
 		return 0
 	}
 	labels := 1
@@ -208,7 +208,7 @@ func (t *Table) findDomain(name []byte, o *Origin) packedSettings {
 		if !t.depths.has(labels) {
 			continue
 		}
-		if entry, ok := t.parents.get(name[i+1:]); ok {
+		if entry, ok := t.parents.Get(name[i+1:]); ok {
 			o.Match, o.parent = MatchParent, uint8(len(name)-i-1)
 			return entry
 		}

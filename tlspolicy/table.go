@@ -251,13 +251,13 @@ func (t *Table) Warnings() []Warning {
 // all returns the entries in no order.
 func (t *Table) all() iter.Seq2[destination, Settings] {
 	return func(yield func(destination, Settings) bool) {
-		for name, s := range t.domains.all() {
-			if !yield(destination{match: MatchDomain, name: name}, s) {
+		for name, p := range t.domains.All() {
+			if !yield(destination{match: MatchDomain, name: name}, p.unpack()) {
 				return
 			}
 		}
-		for name, s := range t.parents.all() {
-			if !yield(destination{match: MatchParent, name: name}, s) {
+		for name, p := range t.parents.All() {
+			if !yield(destination{match: MatchParent, name: name}, p.unpack()) {
 				return
 			}
 		}

@@ -49,7 +49,7 @@ func (r *relay) notify(m *spool.Message, e *spool.Envelope, all []notice) (untol
 	switch {
 	case err == nil:
 		for _, recipient := range report.Recipients {
-			r.metrics.dsns.add(string(recipient.Action))
+			r.metrics.dsns.Add(string(recipient.Action))
 		}
 		r.log.Info("sender told", "id", e.ID, "dsn", told.ID, "sender", e.Sender, "recipients", len(report.Recipients))
 		r.schedule(told)

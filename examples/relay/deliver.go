@@ -78,6 +78,10 @@ func (r *relay) attempt(ctx context.Context, job spool.Job) (again time.Time) {
 	}
 	defer m.Close()
 	e := m.Envelope()
+	if job.Domain == "" { // it could not be read when the relay began
+		r.schedule(&e)
+		return time.Time{}
+	}
 	to, held := recipients(&e, job.Domain)
 	if len(to) == 0 {
 		if held {
@@ -110,12 +114,12 @@ func recipients(e *spool.Envelope, domain string) (to []*spool.Recipient, held b
 	return to, held
 }
 
-// trouble is a message that cannot be worked on: it is damaged, which somebody has to
-// look at, or the disk fails, and then it is tried again.
+// trouble is a message that cannot be worked on: it is damaged and was put aside for
+// somebody to look at, or the disk fails, and then it is tried again.
 func (r *relay) trouble(id string, err error) (again time.Time) {
 	r.log.Error("spool", "id", id, "err", err)
 	r.alert("spool-failed", "", err.Error())
-	if damage := (*spool.CorruptError)(nil); errors.As(err, &damage) || errors.Is(err, spool.ErrNotFound) {
+	if damage := (*spool.CorruptError)(nil); errors.As(err, &damage) && damage.Aside != "" || errors.Is(err, spool.ErrNotFound) {
 		r.metrics.corrupt.Add(1)
 		return time.Time{}
 	}
@@ -241,7 +245,7 @@ func (r *relay) told(e *spool.Envelope, rcpt *spool.Recipient, res *outbound.Res
 	switch rcpt.State {
 	case spool.Delivered:
 		r.metrics.delivered.Add(1)
-		r.metrics.secured.add(res.Rule.String())
+		r.metrics.secured.Add(res.Rule.String())
 		r.log.Info("delivered", append(attrs, "tls", res.Rule.String())...)
 	case spool.Bounced:
 		r.metrics.bounced.Add(1)

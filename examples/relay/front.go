@@ -11,11 +11,13 @@ import (
 	"math"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/emersion/go-smtp"
 
 	"github.com/smtpsec/smtpsec/examples/relay/config"
+	"github.com/smtpsec/smtpsec/examples/relay/inbound"
 	"github.com/smtpsec/smtpsec/examples/relay/trace"
 	"github.com/smtpsec/smtpsec/smtpserver"
 	"github.com/smtpsec/smtpsec/smtpserver/gosmtp"
@@ -38,7 +40,7 @@ type front struct {
 	name     string
 	listener *smtpserver.Listener
 	server   *smtp.Server
-	serve    net.Listener // listener, with TLS on it if the port begins with that
+	serve    net.Listener // listener, counted, with TLS on it if the port begins with that
 }
 
 // newFront opens the port. Nobody is served yet.
@@ -70,7 +72,7 @@ func (r *relay) newFront(c *config.Listener) (*front, error) {
 		}
 		// The Received field comes on top of what the client may send.
 		s := &session{relay: r, server: server, conn: conn, maxSize: maxSize + trace.MaxHeader}
-		r.sessions.Store(s, nil)
+		r.sessions.Store(conn, s)
 		return s, nil
 	}))
 	f.server.Domain = r.hostname
@@ -91,11 +93,43 @@ func (r *relay) newFront(c *config.Listener) (*front, error) {
 		f.listener.Close()
 		return nil, fmt.Errorf("listener %s: %w", c.Name, err)
 	}
-	f.serve = f.listener
+	f.server.Backend = inbound.Chunks{Backend: f.server.Backend}
+	f.serve = crowd{f.listener, &r.sessions}
 	if o.ImplicitTLS {
-		f.serve = tls.NewListener(f.listener, f.listener.TLSConfig())
+		f.serve = tls.NewListener(f.serve, f.listener.TLSConfig())
 	}
 	return f, nil
+}
+
+// A crowd is a listener that notes who is connected, with or without a session: who
+// has said nothing yet is to be sent away too when the relay ends.
+type crowd struct {
+	net.Listener
+	sessions *sync.Map
+}
+
+// Accept implements net.Listener.
+func (c crowd) Accept() (net.Conn, error) {
+	accepted, err := c.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	conn, _ := smtpserver.FromConn(accepted)
+	c.sessions.Store(conn, (*session)(nil))
+	return guest{accepted, func() { c.sessions.Delete(conn) }}, nil
+}
+
+type guest struct {
+	net.Conn
+	leave func()
+}
+
+// NetConn is for smtpserver.FromConn.
+func (g guest) NetConn() net.Conn { return g.Conn }
+
+func (g guest) Close() error {
+	g.leave()
+	return g.Conn.Close()
 }
 
 // run serves until the port is closed.

@@ -2,8 +2,8 @@
 
 // Relay is a mail relay built on smtpsec: a host access table in front, a durable
 // spool, delivery under a destination table with DANE and MTA-STS, bounces, and what
-// an operator needs. It is an example of a thousand lines or so that one would dare
-// to run.
+// an operator needs. It is an example that reads as a tutorial of the library, and one
+// that you might dare to run.
 //
 //	go run ./examples/relay -config examples/relay/demo.toml    # an Internet in the process, to look at
 //	relay -config /etc/relay/relay.toml                         # run until SIGTERM; SIGHUP reads the file again
@@ -11,7 +11,7 @@
 //	relay -config /etc/relay/relay.toml -queue                  # what waits, and why
 //
 // Where to read first: front.go and session.go take mail in, deliver.go plans and
-// records attempts, pool.go and transfer.go make them, bounce.go tells the sender.
+// records attempts, which the package outbound makes, and bounce.go tells the sender.
 //
 // Exit status: 0 if all went well, 1 if not, 2 if the command line is wrong.
 package main

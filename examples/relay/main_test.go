@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/textproto"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -219,7 +220,7 @@ func TestReload(t *testing.T) {
 	fresh := b.raw()
 	fresh.say(250, "MAIL FROM:<alice@good.example>")
 	fresh.say(550, "RCPT TO:<bob@good.example>")
-	require.Equal(t, map[string]uint64{"failed": 1, "done": 1}, b.metrics.reloads.all())
+	require.Equal(t, map[string]uint64{"failed": 1, "done": 1}, b.metrics.reloads.All())
 }
 
 // TestStop: a message in the middle of DATA is taken in, an attempt that has begun is
@@ -236,6 +237,11 @@ func TestStop(t *testing.T) {
 	b := begin(t, makeLab(t), nil, routed(map[string]*host{"there.example": h})...)
 	sent := b.send("alice@good.example", nil, "bob@there.example")
 	<-begun
+	silent, err := net.Dial("tcp", b.address()) // has not even said EHLO
+	require.NoError(t, err)
+	defer silent.Close()
+	quiet := &raw{t, textproto.NewConn(silent)}
+	quiet.want(220, "")
 	idle, busy := b.raw(), b.raw()
 	busy.say(250, "MAIL FROM:<alice@good.example>")
 	busy.say(250, "RCPT TO:<carol@there.example>")
@@ -248,8 +254,12 @@ func TestStop(t *testing.T) {
 		b.stop(context.Background())
 	}()
 	idle.want(421, "")
+	quiet.want(421, "")
 	require.Eventually(t, func() bool {
-		_, err := net.Dial("tcp", b.address())
+		c, err := net.Dial("tcp", b.address())
+		if err == nil {
+			c.Close()
+		}
 		return err != nil
 	}, 10*time.Second, 5*time.Millisecond)
 	select {
@@ -381,11 +391,6 @@ func checkMetrics(t *testing.T, text string) {
 	}
 }
 
-func TestLabel(t *testing.T) {
-	require.Equal(t, `{a="x",b="\"\\\n"}`, label("a", "x", "b", "\"\\\n"))
-	checkMetrics(t, "# HELP x_total y\n# TYPE x_total counter\nx_total"+label("group", "a \"b\"\n\\ \u00fc")+" 1\n")
-}
-
 // TestAlerts: the same alert is sent once in a while, by mail and to a command.
 func TestAlerts(t *testing.T) {
 	l := makeLab(t)
@@ -411,7 +416,7 @@ func TestAlerts(t *testing.T) {
 		text, _ := os.ReadFile(got)
 		return strings.Contains(string(text), "no room\nend\n") && strings.Contains(string(text), "second\nend\n")
 	}, 10*time.Second, 5*time.Millisecond)
-	require.EqualValues(t, 2, b.metrics.alerts.all()["spool-full"])
+	require.EqualValues(t, 2, b.metrics.alerts.All()["spool-full"])
 }
 
 // TestMany: a crowd of clients at once; nothing is lost and nothing comes twice.

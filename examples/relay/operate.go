@@ -10,6 +10,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/smtpsec/smtpsec/examples/relay/spool"
 )
@@ -102,9 +103,9 @@ func short(d time.Duration) string {
 // printable is a text of strangers for a terminal.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
-			return '?'
+		if r == ' ' || unicode.IsPrint(r) { // no controls, nothing invisible, nothing that turns the line
+			return r
 		}
-		return r
+		return '?'
 	}, text)
 }

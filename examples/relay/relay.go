@@ -17,6 +17,7 @@ import (
 
 	"github.com/smtpsec/smtpsec/certs"
 	"github.com/smtpsec/smtpsec/dane/dnssec"
+	"github.com/smtpsec/smtpsec/examples/relay/alert"
 	"github.com/smtpsec/smtpsec/examples/relay/config"
 	"github.com/smtpsec/smtpsec/examples/relay/outbound"
 	"github.com/smtpsec/smtpsec/examples/relay/spool"
@@ -50,9 +51,8 @@ type relay struct {
 	queue    *spool.Queue
 	sts      *mtasts.Client
 	reports  *tlsrpt.Aggregator // nil: nothing is counted
-	metrics  metrics
-	alerts   throttle
-	outbox   chan func() // alerts to be mailed
+	metrics  counters
+	alerts   *alert.Sender
 	fronts   []*front
 	http     *http.Server // nil: no metrics
 	web      net.Listener
@@ -60,7 +60,7 @@ type relay struct {
 	setup    atomic.Pointer[setup] // what a reload replaces
 	draining atomic.Bool
 	wakes    atomic.Uint64 // orders of operators so far
-	sessions sync.Map      // of *session, those that clients have now
+	sessions sync.Map      // of *smtpserver.Conn to *session: who is connected now; nil: without a session
 
 	stopWork, stopHard context.CancelFunc
 	workers, tasks     sync.WaitGroup
@@ -79,7 +79,8 @@ type setup struct {
 // start opens everything, in an order in which nothing is done for a relay that
 // cannot run: the spool first, of which there can be one runner only.
 func start(ctx context.Context, c *config.Config, w *world, log *slog.Logger) (_ *relay, err error) {
-	r := &relay{log: log, hostname: c.Hostname, world: w, queue: spool.NewQueue(c.Queue.PerDomain), outbox: make(chan func(), maxAlerts)}
+	r := &relay{log: log, hostname: c.Hostname, world: w, queue: spool.NewQueue(c.Queue.PerDomain)}
+	r.alerts = alert.New(r.mailAlert, log)
 	var stop, hard context.Context
 	stop, r.stopWork = context.WithCancel(context.WithoutCancel(ctx))
 	hard, r.stopHard = context.WithCancel(context.WithoutCancel(ctx))
@@ -121,7 +122,7 @@ func start(ctx context.Context, c *config.Config, w *world, log *slog.Logger) (_
 	for _, f := range r.fronts {
 		r.tasks.Go(func() { f.run(log) })
 	}
-	r.tasks.Go(r.sendAlerts)
+	r.tasks.Go(func() { r.alerts.Run(hard) })
 	r.checkResolver()
 	return r, nil
 }
@@ -178,7 +179,7 @@ func (r *relay) newSetup(c *config.Config) (*setup, error) {
 	d := c.Dialer()
 	d.Resolver, d.MTASTS, d.Logger, d.DialContext = r.world.resolver, r.sts, r.log, r.world.dial
 	d.OnAlert = func(_ context.Context, a tlspolicy.Alert) { r.raise(a.Kind.String(), a.Domain, a.String()) }
-	d.OnEvent = func(_ context.Context, e tlspolicy.Event) { r.metrics.events.add(e.Kind.String()) }
+	d.OnEvent = func(_ context.Context, e tlspolicy.Event) { r.metrics.events.Add(e.Kind.String()) }
 	d.Hostname = r.hostname
 	d.Self = func(host string, _ netip.Addr) bool { return host == r.hostname }
 	if r.reports != nil {
@@ -205,8 +206,13 @@ func (r *relay) newSetup(c *config.Config) (*setup, error) {
 func (r *relay) fill() error {
 	messages := 0
 	for e, err := range r.spool.All() {
-		if err != nil {
-			_ = r.trouble("", err)
+		switch {
+		case e == nil:
+			return err
+		case err != nil: // not now; nothing that was acknowledged is forgotten
+			if again := r.trouble(e.ID, err); !again.IsZero() {
+				r.queue.Add(spool.Job{ID: e.ID}, again)
+			}
 			continue
 		}
 		if e.Done() { // the end came between Update and Remove
@@ -286,10 +292,7 @@ func (r *relay) stop(ctx context.Context) {
 	again := time.NewTicker(drainInterval)
 	defer again.Stop()
 	for waiting := true; waiting; {
-		r.sessions.Range(func(s, _ any) bool {
-			s.(*session).drain()
-			return true
-		})
+		r.drain()
 		select {
 		case <-gone:
 			waiting = false

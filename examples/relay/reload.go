@@ -21,7 +21,7 @@ func (r *relay) reload() {
 		err = r.apply(old, c)
 	}
 	if err != nil {
-		r.metrics.reloads.add("failed")
+		r.metrics.reloads.Add("failed")
 		logProblems(r.log, err)
 		r.log.Error("configuration not reloaded, the former one stays in force", "file", old.config.Path)
 		for _, f := range r.fronts {
@@ -29,7 +29,7 @@ func (r *relay) reload() {
 		}
 		return
 	}
-	r.metrics.reloads.add("done")
+	r.metrics.reloads.Add("done")
 	for _, w := range c.Warnings {
 		r.log.Warn("configuration", "problem", w.String())
 	}

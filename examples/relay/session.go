@@ -16,21 +16,16 @@ import (
 
 	"github.com/emersion/go-smtp"
 
+	"github.com/smtpsec/smtpsec/examples/relay/inbound"
 	"github.com/smtpsec/smtpsec/examples/relay/spool"
 	"github.com/smtpsec/smtpsec/examples/relay/trace"
 	"github.com/smtpsec/smtpsec/smtpserver"
 	"github.com/smtpsec/smtpsec/tlspolicy"
 )
 
-const (
-	// maxRefusals is how many commands of a session may be refused before it ends:
-	// somebody is guessing addresses.
-	maxRefusals = 25
-	// dataPause is how long message data may pause, and dataRate how many octets a
-	// second must come on the average, dataPause being allowed on top.
-	dataPause = 5 * time.Minute // RFC 5321 section 4.5.3.2.5 has 3
-	dataRate  = 1000
-)
+// maxRefusals is how many commands of a session may be refused before it ends:
+// somebody is guessing addresses.
+const maxRefusals = 25
 
 // refusal makes a reply. go-smtp wants the value itself, not one that wraps it.
 func refusal(code int, enhanced [3]int, text string) *smtp.SMTPError {
@@ -59,7 +54,7 @@ func (s *session) Mail(from string, o *smtp.MailOptions) error {
 		e.Return, e.EnvelopeID = string(o.Return), o.EnvelopeID
 	}
 	if from != "" {
-		e.Sender = address(from)
+		e.Sender = inbound.Address(from)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -86,7 +81,7 @@ func (s *session) Mail(from string, o *smtp.MailOptions) error {
 // Rcpt implements smtp.Session. That the client may send there has been decided by
 // gosmtp.
 func (s *session) Rcpt(to string, o *smtp.RcptOptions) error {
-	r := spool.Recipient{Address: address(to)}
+	r := spool.Recipient{Address: inbound.Address(to)}
 	if o != nil {
 		for _, n := range o.Notify {
 			var one spool.Notify
@@ -104,8 +99,11 @@ func (s *session) Rcpt(to string, o *smtp.RcptOptions) error {
 	if e == nil {
 		return s.refuse(503, [3]int{5, 5, 1}, "MAIL comes first")
 	}
-	if s.relay.checkDomain(to) != nil {
+	switch {
+	case s.relay.checkDomain(to) != nil:
 		return s.refuse(553, [3]int{5, 1, 2}, "The recipient's domain is no domain name")
+	case !s.conn.Relay() && inbound.LeadsOn(to):
+		return s.refuse(550, [3]int{5, 7, 1}, "Relaying denied: the local part leads to another domain")
 	}
 	if slices.ContainsFunc(e.Recipients, func(other spool.Recipient) bool { return other.Address == r.Address }) {
 		return nil // once is enough
@@ -141,7 +139,7 @@ func (s *session) Data(r io.Reader) error {
 	if e == nil || len(e.Recipients) == 0 {
 		return refusal(503, [3]int{5, 5, 1}, "There are no recipients")
 	}
-	h, err := s.receive(e, &paced{r: r, conn: s.conn, begin: time.Now()})
+	h, err := s.receive(e, inbound.Pace(r, s.conn))
 	if s.relay.draining.Load() {
 		s.conn.EndAfterReply()
 	}
@@ -170,7 +168,7 @@ func (s *session) receive(e *spool.Envelope, r io.Reader) (h trace.Header, err e
 		return h, refusal(554, [3]int{5, 4, 6}, "Too many hops, this message is going round in a loop")
 	}
 	e.TLSOptional = h.TLSOptional
-	if _, err = w.Write(append([]byte(s.hop(e, w.ID()).String()), h.Text...)); err != nil {
+	if _, err = w.Write(h.Behind(s.hop(e, w.ID()))); err != nil {
 		return h, err
 	}
 	if _, err = io.Copy(w, in); err != nil {
@@ -209,7 +207,7 @@ func (s *session) failed(e *spool.Envelope, err error) error {
 		s.relay.alert("spool-full", "", "The spool has no room for new mail: "+err.Error())
 	case errors.Is(err, smtp.ErrTooLongLine):
 		reply = refusal(554, [3]int{5, 6, 0}, "Message has a line that is too long")
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, smtp.ErrDataReset), errors.Is(err, net.ErrClosed), isTimeout(err):
+	case errors.Is(err, inbound.ErrBrokeOff):
 		reply = refusal(451, [3]int{4, 4, 2}, "The message broke off")
 	default:
 		reply = refusal(451, [3]int{4, 3, 0}, "The message cannot be stored now")
@@ -229,40 +227,24 @@ func (s *session) Reset() {
 
 // Logout implements smtp.Session. The connection may go on: STARTTLS logs out too.
 func (s *session) Logout() error {
-	s.relay.sessions.Delete(s)
+	s.relay.sessions.CompareAndSwap(s.conn, s, (*session)(nil))
 	return nil
 }
 
-// drain ends the session if it is between transactions. go-smtp takes the passed
-// deadline for a client that has fallen silent, and says 421.
-func (s *session) drain() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.envelope == nil {
-		_ = s.conn.SetReadDeadline(time.Unix(1, 0))
-	}
-}
-
-// paced reads message data and sets a deadline for each read: data may pause, and
-// may be slow, but not both for ever.
-type paced struct {
-	r     io.Reader
-	conn  net.Conn
-	begin time.Time
-	n     int64
-}
-
-func (p *paced) Read(b []byte) (int, error) {
-	deadline := time.Now().Add(dataPause)
-	if last := p.begin.Add(dataPause + time.Duration(p.n)*time.Second/dataRate); last.Before(deadline) {
-		deadline = last
-	}
-	if err := p.conn.SetReadDeadline(deadline); err != nil {
-		return 0, err
-	}
-	n, err := p.r.Read(b)
-	p.n += int64(n)
-	return n, err
+// drain ends sessions that are between transactions, and connections without one.
+// go-smtp takes the passed deadline for a client that has fallen silent, and says 421.
+func (r *relay) drain() {
+	r.sessions.Range(func(conn, value any) bool {
+		if s := value.(*session); s != nil {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if s.envelope != nil {
+				return true
+			}
+		}
+		_ = conn.(*smtpserver.Conn).SetReadDeadline(time.Unix(1, 0))
+		return true
+	})
 }
 
 // checkDomain returns an error if the domain of an address is none.
@@ -277,11 +259,6 @@ func peer(c net.Conn) netip.Addr {
 	return at.Addr().Unmap()
 }
 
-func isTimeout(err error) bool {
-	var t net.Error
-	return errors.As(err, &t) && t.Timeout()
-}
-
 // oneLine makes an error fit for a reply line (RFC 5321 section 4.5.3.1.5).
 func oneLine(err error) string {
 	text := strings.Map(func(r rune) rune {
@@ -291,20 +268,4 @@ func oneLine(err error) string {
 		return r
 	}, err.Error())
 	return text[:min(len(text), 300)]
-}
-
-// address brings an address into the form in which it stands between angle brackets:
-// go-smtp hands it over with the quotes of a quoted local part removed (RFC 5321
-// section 4.1.2).
-func address(mailbox string) string {
-	at := strings.LastIndexByte(mailbox, '@')
-	if at < 0 {
-		return mailbox
-	}
-	local, domain := mailbox[:at], mailbox[at:]
-	special := strings.ContainsAny(local, " \t\"(),:;<>@[\\]")
-	if !special && !strings.HasPrefix(local, ".") && !strings.HasSuffix(local, ".") && !strings.Contains(local, "..") {
-		return mailbox
-	}
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(local) + `"` + domain
 }

@@ -15,7 +15,7 @@ import (
 
 const (
 	// selfSignedDays is how long a certificate for trying things out is valid.
-	selfSignedDays = 30
+	selfSignedDays = 90
 	// soon is when the end of a certificate is worth a warning.
 	soon = 14 * 24 * time.Hour
 	// maxPKCS12 bounds a PKCS #12 file, as package certs does.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 
 	"github.com/smtpsec/smtpsec/smtpserver"
@@ -37,6 +38,12 @@ func (c *Config) restartNeeded(old *Config) []string {
 		}
 	}
 	differ("resolver.kind", wordOf(resolverKinds, old.Resolver.Kind), wordOf(resolverKinds, c.Resolver.Kind))
+	if old.Resolver.Kind == c.Resolver.Kind && !reflect.DeepEqual(old.Resolver, c.Resolver) {
+		changed = append(changed, "resolver: its servers, and how far they are trusted")
+	}
+	if !old.Trust.Snapshot().Pool().Equal(c.Trust.Snapshot().Pool()) {
+		changed = append(changed, "trust: for fetching MTA-STS policies; deliveries use it at once")
+	}
 	differ("mta-sts.directory", old.MTASTSDirectory, c.MTASTSDirectory)
 	differ("spool.directory", old.Spool.Dir, c.Spool.Dir)
 	differ("spool.min-free", showSize(old.Spool.Options.MinFree), showSize(c.Spool.Options.MinFree))

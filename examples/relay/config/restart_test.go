@@ -31,6 +31,8 @@ func TestRestartNeeded(t *testing.T) {
 		{"concurrency", "per-domain = 3", "per-domain = 4", []string{"queue.per-domain: 3 is to become 4"}},
 		{"metrics", "[metrics]\naddress = \"127.0.0.1:0\"", "", []string{`metrics.address: "127.0.0.1:0" is to become none`}},
 		{"reports", "send = true\nfailures-only = true", "send = false", []string{"tls-reports: who sends them, and whether"}},
+		{"name servers", `"[::1]:5353"`, `"[::1]:5354"`, []string{"resolver: its servers, and how far they are trusted"}},
+		{"who may vouch for policy hosts", `custom = ["ca.pem"]`, "", []string{"trust: for fetching MTA-STS policies; deliveries use it at once"}},
 		{"the log", `level = "warn"`, `level = "info"`, []string{`log.level: "warn" is to become "info"`}},
 		{"the lab", "kind = \"validator\"\nservers = [\"127.0.0.1\", \"[::1]:5353\"]\nanchors = \"root.ds\"\ninsecure-zones = [\"corp.internal\"]\ntimeout = \"3s\"", `kind = "lab"`,
 			[]string{`resolver.kind: "validator" is to become "lab"`}},

@@ -68,6 +68,8 @@ import (
 	"net/mail"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/smtpsec/smtpsec/examples/relay/spool"
 )
@@ -91,7 +93,8 @@ var (
 	// ErrNullSender: nobody is told of what became of a message with the null
 	// reverse-path (RFC 5321 section 4.5.5).
 	ErrNullSender = errors.New("dsn: no notification to the null reverse-path")
-	// ErrAddress: Report.To or Report.From is no address that a header can have.
+	// ErrAddress: Report.To is no address that an envelope can have, or Report.From none
+	// that a header can have.
 	ErrAddress = errors.New("dsn: unusable address")
 	// ErrReport: the report has no recipients, too many, or lacks its ReportingMTA or ID.
 	ErrReport = errors.New("dsn: incomplete report")
@@ -263,7 +266,7 @@ func (r *Report) check() error {
 	switch {
 	case r.To == "":
 		return ErrNullSender
-	case !printable(r.To) || len(r.To) > spool.MaxAddress:
+	case !utf8.ValidString(r.To) || strings.ContainsFunc(r.To, unicode.IsControl) || len(r.To) > spool.MaxAddress:
 		return fmt.Errorf("%w: recipient %.80q", ErrAddress, r.To)
 	case !ascii(r.From) || !parses(r.From):
 		return fmt.Errorf("%w: From %.80q", ErrAddress, r.From)
@@ -298,7 +301,7 @@ func (c *composer) header(b *bytes.Buffer, boundary string, needs Needs) {
 	}
 	// An address that cannot stand here is in the envelope all the same.
 	to := "undisclosed-recipients:;"
-	if parses(c.To) {
+	if printable(c.To) && parses(c.To) {
 		to = "<" + c.To + ">"
 	}
 	fmt.Fprintf(b, "Date: %s\r\n", date.Format(time.RFC1123Z))

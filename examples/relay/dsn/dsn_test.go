@@ -299,3 +299,22 @@ func TestDue(t *testing.T) {
 		})
 	}
 }
+
+// TestInvisibleSender: whoever can be written to is told, also if his address has
+// characters that no header should show.
+func TestInvisibleSender(t *testing.T) {
+	for _, to := range []string{"al\u200bice@x.example", "\u202ealice@x.example", "a\u00adb@x.example"} {
+		var b bytes.Buffer
+		needs, err := Compose(&b, &Report{ReportingMTA: "relay.example", From: "postmaster@relay.example", To: to, ID: "1",
+			Recipients: []Recipient{{Address: "bob@y.example", Action: Failed}}}, nil)
+		require.NoError(t, err)
+		require.True(t, needs.SMTPUTF8)
+		require.Contains(t, b.String(), "\r\nTo: undisclosed-recipients:;\r\n")
+		require.NotContains(t, b.String(), to)
+	}
+	for _, to := range []string{"a\r\nb@x.example", "a\x00@x.example", "\xff@x.example"} {
+		_, err := Compose(io.Discard, &Report{ReportingMTA: "relay.example", From: "postmaster@relay.example", To: to, ID: "1",
+			Recipients: []Recipient{{Address: "bob@y.example", Action: Failed}}}, nil)
+		require.ErrorIs(t, err, ErrAddress)
+	}
+}

@@ -27,14 +27,15 @@ const (
 	transferRate = 4000
 )
 
-// failure makes a result of an error in a session. A reply is the host's word, a 5xx
-// is final; everything else, such as a connection that broke, is nobody's word.
+// failure makes a result of an error in a session. A reply is the host's word, a 5yz
+// is final; everything else, such as a connection that broke or a code that SMTP does
+// not have, is nobody's word.
 func (o *conversation) failure(err error) Result {
 	r := o.result()
 	r.Err = err
 	var reply *smtp.SMTPError
 	if errors.As(err, &reply) {
-		r.Permanent = reply.Code >= 500
+		r.Permanent = reply.Code/100 == 5
 		e := reply.EnhancedCode
 		if e != smtp.NoEnhancedCode && e != smtp.EnhancedCodeNotSet && e[0] == reply.Code/100 {
 			r.Status = fmt.Sprintf("%d.%d.%d", e[0], e[1], e[2])
@@ -56,10 +57,22 @@ func (o *conversation) unfit(status, text string) Result {
 	return r
 }
 
-// broken reports whether a session cannot be used any more.
+// broken reports whether a session cannot be used any more: the host has said 421, or
+// nothing that SMTP knows.
 func broken(err error) bool {
 	var reply *smtp.SMTPError
-	return err != nil && (!errors.As(err, &reply) || reply.Code == 421)
+	return err != nil && (!errors.As(err, &reply) || reply.Code == 421 || reply.Code/100 > 5)
+}
+
+// unlessYes makes nil of a 2yz that go-smtp did not expect: the first digit decides
+// (RFC 5321 section 4.2), and who sends a message once more because its 250 was a 251
+// sends it until it bounces.
+func unlessYes(err error) error {
+	var reply *smtp.SMTPError
+	if errors.As(err, &reply) && reply.Code/100 == 2 {
+		return nil
+	}
+	return err
 }
 
 // transfer sends a message to some of its recipients, no more than maxBatch. It
@@ -89,13 +102,13 @@ func (o *conversation) transfer(ctx context.Context, e *spool.Envelope, to []*sp
 	}
 	o.messages++
 	options := &smtp.MailOptions{Size: e.Size, RequireTLS: e.RequireTLS, UTF8: e.SMTPUTF8, Return: smtp.DSNReturn(e.Return), EnvelopeID: e.EnvelopeID}
-	if err := o.Mail(e.Sender, options); err != nil {
+	if err := unlessYes(o.Mail(e.Sender, options)); err != nil {
 		return all(o.failure(err)), !broken(err) && o.reset()
 	}
 	results = all(o.result())
 	var taken []int
 	for i, r := range to {
-		err := o.Rcpt(r.Address, recipientOptions(r))
+		err := unlessYes(o.Rcpt(r.Address, recipientOptions(r)))
 		if err == nil {
 			taken = append(taken, i)
 			continue
@@ -138,11 +151,15 @@ func (o *conversation) data(body io.Reader) error {
 		o.session.Close() // anything but the dot that would end the message
 		return err
 	}
-	return w.Close()
+	return unlessYes(w.Close())
 }
 
-// reset clears a transaction that came to nothing.
-func (o *conversation) reset() bool { return o.Reset() == nil }
+// reset clears a transaction that came to nothing. Behind RSET go-smtp says EHLO once
+// more, which is done here: in the next transaction a refusal of it would look like one
+// of the message.
+func (o *conversation) reset() bool {
+	return o.Reset() == nil && o.Hello(o.session.LocalName()) == nil
+}
 
 func recipientOptions(r *spool.Recipient) *smtp.RcptOptions {
 	o := &smtp.RcptOptions{}

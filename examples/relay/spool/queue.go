@@ -5,6 +5,7 @@ package spool
 import (
 	"container/heap"
 	"context"
+	"math"
 	"sync"
 	"time"
 )
@@ -20,9 +21,11 @@ type Job struct {
 // Queue is the order of attempts, in memory. Jobs come out when they are due, no more
 // than so many at a time for each domain, and domains take turns: one that is slow,
 // or has the most mail, does not keep the others waiting. It is safe for concurrent
-// use. What it holds is found again on the disk with [Spool.All].
+// use. What it holds is found again on the disk with [Spool.All]. Times that are made
+// with time.Now keep their distance when somebody sets the clock.
 type Queue struct {
 	perDomain int
+	begin     time.Time     // with the monotonic clock: a step of the wall clock moves nothing
 	signal    chan struct{} // has a token when somebody who waits should look
 
 	mu      sync.Mutex
@@ -41,7 +44,7 @@ type domain struct {
 }
 
 type laterJob struct {
-	due    int64 // Unix time in nanoseconds
+	due    time.Duration // since Queue.begin
 	id     string
 	domain *domain
 }
@@ -63,7 +66,7 @@ func (h *jobHeap) Pop() any {
 // NewQueue returns a queue that hands out at most perDomain jobs of a domain at a
 // time; less than 1 is 1.
 func NewQueue(perDomain int) *Queue {
-	return &Queue{perDomain: max(1, perDomain), signal: make(chan struct{}, 1), domains: make(map[string]*domain)}
+	return &Queue{perDomain: max(1, perDomain), begin: time.Now(), signal: make(chan struct{}, 1), domains: make(map[string]*domain)}
 }
 
 // Add puts a job into the queue. A job that is there twice comes out twice.
@@ -77,21 +80,10 @@ func (q *Queue) Add(job Job, due time.Time) {
 	}
 	d.later++
 	q.length++
-	heap.Push(&q.later, laterJob{due: nano(due), id: job.ID, domain: d})
+	heap.Push(&q.later, laterJob{due: due.Sub(q.begin), id: job.ID, domain: d})
 	if q.later[0].domain == d {
 		q.wake()
 	}
-}
-
-// nano returns a time in nanoseconds, far ones cut to what fits.
-func nano(t time.Time) int64 {
-	switch {
-	case t.Year() < 1700:
-		return 0
-	case t.Year() > 2200:
-		return 1<<63 - 1
-	}
-	return t.UnixNano()
 }
 
 // Next waits for a job that is due and whose domain has a free place, and takes that
@@ -127,7 +119,7 @@ func (q *Queue) Next(ctx context.Context) (Job, error) {
 func (q *Queue) take(now time.Time) (job Job, ok bool, due *time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for len(q.later) > 0 && q.later[0].due <= nano(now) {
+	for len(q.later) > 0 && q.later[0].due <= now.Sub(q.begin) {
 		j := heap.Pop(&q.later).(laterJob)
 		j.domain.later--
 		j.domain.ready = append(j.domain.ready, j.id)
@@ -135,7 +127,7 @@ func (q *Queue) take(now time.Time) (job Job, ok bool, due *time.Time) {
 	}
 	if len(q.turns) == 0 {
 		if len(q.later) > 0 {
-			t := time.Unix(0, q.later[0].due)
+			t := q.begin.Add(q.later[0].due)
 			due = &t
 		}
 		return Job{}, false, due
@@ -188,7 +180,7 @@ func (q *Queue) Expedite(id string) bool {
 	found := false
 	for i := range q.later {
 		if id == "" || q.later[i].id == id {
-			q.later[i].due = 0
+			q.later[i].due = math.MinInt64
 			found = true
 		}
 	}
@@ -216,7 +208,7 @@ func (q *Queue) Len() int {
 func (q *Queue) Busy() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.later) > 0 && q.later[0].due <= nano(time.Now()) {
+	if len(q.later) > 0 && q.later[0].due <= time.Since(q.begin) {
 		return true
 	}
 	for _, d := range q.domains {

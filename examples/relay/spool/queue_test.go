@@ -5,6 +5,7 @@ package spool
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"runtime"
 	"slices"
 	"sync"
@@ -250,4 +251,41 @@ func TestBusy(t *testing.T) {
 	require.False(t, q.Busy())
 	require.True(t, q.Expedite("a"))
 	require.True(t, q.Busy())
+}
+
+// TestQueueClock: a job waits as long as it was told to, also if somebody sets the
+// clock meanwhile; times from the disk are those of the wall clock.
+func TestQueueClock(t *testing.T) {
+	q := NewQueue(1)
+	// The wall clock was a day ahead when the queue began, and has been set back since:
+	// what now is a day less by it, and no less by the monotonic clock.
+	ahead := time.Now()
+	q.begin = stepped(ahead, 24*time.Hour)
+	q.Add(Job{"retry", "a.example"}, time.Now().Add(-time.Millisecond))
+	require.True(t, q.Busy())
+	job, ok, _ := q.take(time.Now())
+	require.True(t, ok)
+	require.Equal(t, "retry", job.ID)
+	q.Done(job)
+	for _, far := range []time.Time{{}, time.Unix(1<<40, 0)} {
+		q.Add(Job{"far", "a.example"}, far)
+	}
+	job, ok, _ = q.take(time.Now())
+	require.True(t, ok)
+	q.Done(job)
+	_, ok, due := q.take(time.Now())
+	require.False(t, ok)
+	require.True(t, due.After(time.Now()))
+	require.True(t, q.Expedite(""))
+	_, ok, _ = q.take(time.Now())
+	require.True(t, ok)
+}
+
+// stepped returns t as it would be if the wall clock were ahead by d, its monotonic
+// reading being the same: two readings, and the difference between their walls.
+func stepped(t time.Time, d time.Duration) time.Time {
+	v := reflect.ValueOf(&t).Elem()
+	wall := (*uint64)(v.FieldByName("wall").Addr().UnsafePointer())
+	*wall += uint64(d/time.Second) << 30 // seconds stand above 30 bits of nanoseconds while there is a monotonic reading
+	return t
 }

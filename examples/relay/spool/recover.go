@@ -100,8 +100,10 @@ func (s *Spool) exists(name string) (bool, error) {
 }
 
 // All yields the envelope of every message, in no order, with the memory for one at a
-// time, and an error for each that cannot be read: a *CorruptError, which in the
-// runner says where the pair was moved to, or one that matches ErrVersion. A message
+// time, and an error for each that cannot be read, with an envelope that holds nothing
+// but the id: a *CorruptError, which in the runner says where the pair was moved to, one
+// that matches ErrVersion, or one of the disk. An error without an envelope is about the
+// directory, and the last. A message
 // that is changed meanwhile is yielded as before or after the change; on some file
 // systems it may be missed, or come twice. The runner calls All before it begins.
 func (s *Spool) All() iter.Seq2[*Envelope, error] {
@@ -117,6 +119,9 @@ func (s *Spool) All() iter.Seq2[*Envelope, error] {
 			e, err := s.look(name[0])
 			if errors.Is(err, ErrNotFound) {
 				continue // was removed since
+			}
+			if err != nil {
+				e = &Envelope{ID: name[0]}
 			}
 			if !yield(e, err) {
 				return

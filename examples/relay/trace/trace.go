@@ -6,11 +6,12 @@
 //	if h.Hops >= trace.MaxHops {
 //		... // refuse: it is going round
 //	}
-//	_, err = w.Write(append([]byte(trace.Hop{...}.String()), h.Text...))
+//	_, err = w.Write(h.Behind(trace.Hop{...}))
 //	_, err = io.Copy(w, in)
 //
-// Everything but that field stays as it is, octet for octet. What clients make up,
-// such as the name in EHLO, cannot end the field or add one.
+// Everything but that field stays as it is, octet for octet; a message without a header
+// gets the empty line that ends ours. What clients make up, such as the name in EHLO,
+// cannot end the field, go on with it, or add one.
 package trace
 
 import (
@@ -44,6 +45,9 @@ type Header struct {
 	Hops        int    // Received fields
 	TLSOptional bool   // "TLS-Required: No" (RFC 8689 section 3)
 	MessageID   string // for logs; "": there is none
+	// Headless: the first line is no field, so that the body begins with it. An empty
+	// line has to go between it and our own field, of which it might else become a part.
+	Headless bool
 }
 
 // ReadHeader reads the header section from r, and stops behind it. The error is that
@@ -62,6 +66,9 @@ func ReadHeader(r *bufio.Reader) (h Header, err error) {
 			field, value, ok := bytes.Cut(bytes.TrimRight(line, "\r\n"), []byte(":"))
 			folded := len(line) > 0 && (line[0] == ' ' || line[0] == '\t')
 			switch {
+			case len(h.Text) == len(line) && len(line) > 0 && (folded || !ok && !empty(line) && (end || err != nil)):
+				h.Headless = true
+				return h, eof(err)
 			case folded && name == "message-id" && h.MessageID == "":
 				h.MessageID = string(bytes.TrimSpace(line))
 			case folded:
@@ -80,6 +87,18 @@ func ReadHeader(r *bufio.Reader) (h Header, err error) {
 	}
 	return h, eof(err)
 }
+
+// Behind returns the header section with our Received field in front.
+func (h *Header) Behind(hop Hop) []byte {
+	text := []byte(hop.String())
+	if h.Headless {
+		text = append(text, "\r\n"...)
+	}
+	return append(text, h.Text...)
+}
+
+// empty reports whether a line is the one that ends a header.
+func empty(line []byte) bool { return len(bytes.TrimRight(line, "\r\n")) == 0 }
 
 // eof makes nil of io.EOF: a message may end in its header.
 func eof(err error) error {

@@ -22,6 +22,12 @@ func TestReadHeader(t *testing.T) {
 		{"a folded line is no field", "A: b\r\n Received: c\r\n", Header{}},
 		{"a folded Message-ID", "Message-ID:\r\n <x@y>\r\n", Header{MessageID: "<x@y>"}},
 		{"TLS is not required", "TLS-Required: no\r\n", Header{TLSOptional: true}},
+		{"a first line that would go on with our field", " by me\r\nReceived: c\r\n", Header{Headless: true}},
+		{"the same with a tab, and no end", "\tby me", Header{Headless: true}},
+		{"a long one", " " + strings.Repeat("x", 9000) + "\r\n", Header{Headless: true}},
+		{"a body and nothing else", "hello\r\nReceived: c\r\n", Header{Headless: true}},
+		{"a word", "hello", Header{Headless: true}},
+		{"no header, and an empty line that says so", "\r\nhello\r\n", Header{}},
 		{"another value asks for nothing", "TLS-Required: Yes\r\n", Header{}},
 	} {
 		h, err := ReadHeader(bufio.NewReader(strings.NewReader(tc.text)))

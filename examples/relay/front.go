@@ -17,7 +17,6 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"github.com/smtpsec/smtpsec/examples/relay/config"
-	"github.com/smtpsec/smtpsec/examples/relay/inbound"
 	"github.com/smtpsec/smtpsec/examples/relay/trace"
 	"github.com/smtpsec/smtpsec/smtpserver"
 	"github.com/smtpsec/smtpsec/smtpserver/gosmtp"
@@ -93,7 +92,6 @@ func (r *relay) newFront(c *config.Listener) (*front, error) {
 		f.listener.Close()
 		return nil, fmt.Errorf("listener %s: %w", c.Name, err)
 	}
-	f.server.Backend = inbound.Chunks{Backend: f.server.Backend}
 	f.serve = crowd{f.listener, &r.sessions}
 	if o.ImplicitTLS {
 		f.serve = tls.NewListener(f.serve, f.listener.TLSConfig())

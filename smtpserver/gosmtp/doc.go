@@ -21,7 +21,8 @@
 //
 // Data reads until io.EOF and delivers only then: any other error of the reader means
 // that the message must be thrown away. go-smtp asks for the same, since a connection
-// can break in the middle of a message.
+// can break in the middle of a message. Within a chunk of BDAT go-smtp itself takes
+// that for the end; here it is an error there too.
 //
 // # What go-smtp decides itself
 //

@@ -36,6 +36,13 @@ func (g *guard) complete() bool {
 	return g.done
 }
 
+// end notes why the message is refused, nil if its end was reached.
+func (g *guard) end(fail *smtp.SMTPError) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.fail, g.done = fail, fail == nil
+}
+
 // Read implements io.Reader.
 func (g *guard) Read(p []byte) (int, error) {
 	if fail := g.failure(); fail != nil {
@@ -55,13 +62,14 @@ func (g *guard) Read(p []byte) (int, error) {
 			fail = errBareNewline
 		}
 	}
-	if fail != nil || err == io.EOF {
-		g.mu.Lock()
-		g.fail, g.done = fail, fail == nil
-		g.mu.Unlock()
-	}
-	if fail != nil {
+	switch {
+	case fail != nil:
+		g.end(fail)
 		return n, fail
+	case err == io.EOF:
+		g.end(nil)
+	case err == io.ErrUnexpectedEOF:
+		g.end(errBrokenOff)
 	}
 	return n, err
 }

@@ -76,13 +76,16 @@ func TestGuard(t *testing.T) {
 	}
 }
 
-// TestGuardBroken: a connection that breaks is the server's error, not ours.
+// TestGuardBroken: the reader is told that the connection broke in its own words, and
+// the message has failed, whatever the reader makes of it.
 func TestGuardBroken(t *testing.T) {
 	g := &guard{r: io.MultiReader(strings.NewReader("a\r"), iotest.ErrReader(io.ErrUnexpectedEOF)), limit: -1}
 	_, err := io.ReadAll(g)
 	require.Equal(t, io.ErrUnexpectedEOF, err)
-	require.Nil(t, g.failure())
+	require.Equal(t, errBrokenOff, g.failure())
 	require.False(t, g.complete())
+	_, err = g.Read(make([]byte, 10))
+	require.Equal(t, errBrokenOff, err)
 }
 
 // FuzzGuard compares the guard with what it is for, in words: without the CRLFs there

@@ -21,6 +21,8 @@ var (
 	errTooLarge = &smtp.SMTPError{Code: 552, EnhancedCode: smtp.EnhancedCode{5, 3, 4}, Message: "Message exceeds the maximum size"}
 	// RFC 5321 section 2.3.8: CR and LF occur together or not at all.
 	errBareNewline = &smtp.SMTPError{Code: 554, EnhancedCode: smtp.EnhancedCode{5, 6, 0}, Message: "Message data has a bare CR or LF"}
+	// RFC 5321 section 3.8: nobody hears it.
+	errBrokenOff = &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 4, 2}, Message: "The connection ended within the message"}
 	// The server accepts connections that no table has judged.
 	errNoVerdict = &smtp.SMTPError{Code: 421, EnhancedCode: smtp.EnhancedCode{4, 3, 5}, Message: "System not configured to serve this connection"}
 )

@@ -142,11 +142,17 @@ func (s *session) transfer(r io.Reader, read func(*guard) error) error {
 	if ending {
 		return errEnding
 	}
+	if _, ok := r.(*io.PipeReader); ok { // what go-smtp has for BDAT
+		r = chunks{r, s}
+	}
 	g := &guard{r: r, limit: s.policy.MaxMessageBytes, lenient: binary || s.policy.BareNewline == smtpserver.On}
 	err := read(g)
 	fail := g.failure()
 	if fail == nil {
 		return err
+	}
+	if fail == errBrokenOff {
+		return fail // the client has gone: nothing was refused
 	}
 	if fail == errBareNewline {
 		// The rest is read before the session ends, so that the next reply is the one

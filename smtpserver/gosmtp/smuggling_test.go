@@ -3,8 +3,10 @@ package gosmtp_test
 import (
 	"crypto/tls"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/emersion/go-smtp"
 	"github.com/stretchr/testify/require"
@@ -204,6 +206,56 @@ func TestBDATReset(t *testing.T) {
 		}
 	}
 	require.Empty(t, w.mail.messages())
+}
+
+// TestBrokenOff: a client that goes in the middle of the last chunk has not handed over
+// a message, however politely it goes, and even if the Backend is content with half of one.
+func TestBrokenOff(t *testing.T) {
+	for _, heedless := range []bool{false, true} {
+		mail := &mailbox{heedless: heedless}
+		w := start(t, setup{mail: mail, policy: smtpserver.Policy{TLS: smtpserver.TLSRequired}})
+		c := w.dial(t, true)
+		c.send("MAIL FROM:<a@a.example>\r\nRCPT TO:<b@b.example>\r\nBDAT 1000 LAST\r\nSubject: pay\r\n\r\nnot ")
+		c.want("250")
+		c.want("250")
+		require.NoError(t, c.conn.(*tls.Conn).CloseWrite())
+		c.want("4")
+		require.Empty(t, mail.messages())
+	}
+}
+
+// TestChunks: sessions go on behind messages that are whole, and who does not wait for
+// replies is told no lie.
+func TestChunks(t *testing.T) {
+	const one = "MAIL FROM:<a@a.example>\r\nRCPT TO:<b@b.example>\r\nBDAT 6\r\nX: y\r\nBDAT 5 LAST\r\n\r\nz\r\n"
+	for _, timeout := range []time.Duration{0, patience} {
+		w := start(t, setup{policy: smtpserver.Policy{TLS: smtpserver.TLSRequired}, server: func(s *smtp.Server) { s.ReadTimeout = timeout }})
+		c := w.dial(t, true)
+		for range 3 {
+			c.say("MAIL FROM:<a@a.example>", "250")
+			c.say("RCPT TO:<b@b.example>", "250")
+			c.send("BDAT 6\r\nX: y\r\n")
+			c.want("250")
+			c.send("BDAT 5 LAST\r\n\r\nz\r\n")
+			c.want("250")
+		}
+		require.Len(t, w.mail.messages(), 3)
+		_, _ = io.WriteString(c.conn, strings.Repeat(one, 100))
+		taken, replies := 3, 0
+		for {
+			line, err := c.r.ReadString('\n')
+			if err != nil || !strings.HasPrefix(line, "250") {
+				break
+			}
+			if replies++; replies%4 == 0 {
+				taken++
+			}
+		}
+		require.GreaterOrEqual(t, len(w.mail.messages()), taken)
+		for _, m := range w.mail.messages() {
+			require.Equal(t, "X: y\r\n\r\nz\r\n", m.data)
+		}
+	}
 }
 
 // TestGoodMailPasses: what a real client sends comes through as it is.

@@ -1,7 +1,5 @@
 // Package inbound is what go-smtp leaves to its users when mail comes in: the true form
-// of addresses, the pace of message data, and chunks that broke off.
-//
-//	server.Backend = inbound.Chunks{Backend: server.Backend}  // outermost
+// of addresses, and the pace of message data.
 //
 //	func (s *session) Rcpt(to string, o *smtp.RcptOptions) error {
 //		if !mayRelay && inbound.LeadsOn(to) {

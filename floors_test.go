@@ -145,8 +145,8 @@ func problemWith(r room, imported string, test bool) string {
 		switch {
 		case !ok:
 			return "no such room"
-		case target.dir == "examples" && r.dir != "examples":
-			return "nothing imports the examples"
+		case target.dir == "examples" && r.dir != "examples" && !(test && r.dir == "internal/interop"):
+			return "nothing imports the examples, but for the tests with other people's software"
 		case slices.Contains(onlyInTests, target.dir) && !test && !slices.Contains(onlyInTests, r.dir) && r.dir != "examples":
 			return "a room for tests only"
 		case target.dir != r.dir && !slices.Contains(r.imports, target.dir) && !slices.Contains(r.imports, "*"):

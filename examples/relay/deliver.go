@@ -126,6 +126,16 @@ func (r *relay) trouble(id string, err error) (again time.Time) {
 	return time.Now().Add(troubleWait)
 }
 
+// reported is told of what the spool finds by itself: damage, and leftovers of a crash,
+// which are nobody's mail.
+func (r *relay) reported(err error) {
+	if damage := (*spool.CorruptError)(nil); errors.As(err, &damage) {
+		_ = r.trouble(damage.ID, err)
+		return
+	}
+	r.log.Warn("spool", "err", err)
+}
+
 // send has the pool try it.
 func (r *relay) send(ctx context.Context, m *spool.Message, e *spool.Envelope, domain string, to []*spool.Recipient) []outbound.Result {
 	setup := r.setup.Load()

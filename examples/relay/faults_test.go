@@ -104,6 +104,23 @@ func TestUnreadableAtStart(t *testing.T) {
 	next.wait(0, "msg=delivered", id)
 }
 
+// TestBodyGoneAtStart: mail that was taken in and is not there any more is an error that
+// the operator is alerted of.
+func TestBodyGoneAtStart(t *testing.T) {
+	l := makeLab(t)
+	b := begin(t, l, nil)
+	b.stopWork()
+	b.workers.Wait()
+	id := b.send("alice@good.example", nil, "bob@there.example")
+	dir := b.setup.Load().config.Spool.Dir
+	b.stop(t.Context())
+	require.NoError(t, os.Remove(dir+"/queue/"+id+".eml"))
+	next := begin(t, l, func(c *config.Config) { c.Spool.Dir = dir })
+	next.wait(0, "level=ERROR", "msg=spool", id)
+	next.wait(0, "msg=alert", "kind=spool-failed", id)
+	require.EqualValues(t, 1, next.metrics.corrupt.Load())
+}
+
 // TestToBeBounced: whoever can send can be told.
 func TestToBeBounced(t *testing.T) {
 	b := begin(t, makeLab(t), quick)

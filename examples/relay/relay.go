@@ -91,7 +91,14 @@ func start(ctx context.Context, c *config.Config, w *world, log *slog.Logger) (_
 		}
 	}()
 	options := c.Spool.Options
-	options.Report = func(err error) { log.Warn("spool", "err", err) }
+	var early []error // found while the spool is opened, when nobody can be alerted yet
+	options.Report = func(err error) {
+		if r.setup.Load() == nil {
+			early = append(early, err)
+		} else {
+			r.reported(err)
+		}
+	}
 	if r.spool, err = spool.Open(c.Spool.Dir, options); err != nil {
 		return nil, err
 	}
@@ -103,6 +110,9 @@ func start(ctx context.Context, c *config.Config, w *world, log *slog.Logger) (_
 		return nil, err
 	}
 	r.setup.Store(first)
+	for _, err := range early {
+		r.reported(err)
+	}
 	for i := range c.Listeners {
 		f, err := r.newFront(&c.Listeners[i])
 		if err != nil {

@@ -64,7 +64,8 @@ func (l *loader) custom(store *certs.TrustStore, item *node) {
 		return
 	}
 	for _, f := range report.Findings {
-		if f.Severity >= certs.SeverityWarning {
+		// The title of an authority is seldom a host name, and need not be one.
+		if f.Severity >= certs.SeverityWarning && f.Code != certs.FindingFQDN {
 			item.finding(l, f)
 		}
 	}

@@ -147,6 +147,11 @@ func start(ctx context.Context, o *options, stdout, stderr io.Writer) error {
 		return slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
 	}
 	logger := logTo(level)
+	reload := make(chan os.Signal, 1)
+	if !o.query { // a reload while the resolver is still being tried must not end the service
+		signal.Notify(reload, syscall.SIGHUP)
+		defer signal.Stop(reload)
+	}
 	table, err := readTable(o.table)
 	if err != nil {
 		return err
@@ -165,7 +170,7 @@ func start(ctx context.Context, o *options, stdout, stderr io.Writer) error {
 		}
 		return query(ctx, w.answers, o.keys, stdout)
 	}
-	return serve(ctx, o, w, logger)
+	return serve(ctx, o, w, logger, reload)
 }
 
 // labDestinations returns the names of the lab's domains.

@@ -63,6 +63,74 @@ func TestQuery(t *testing.T) {
 	require.Contains(t, out, "Postfix is told  secure match=sts.example ")
 }
 
+// What nobody could read is no answer; and nothing that is shown moves a terminal.
+func TestQueryOutput(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	require.NoError(t, err)
+	defer full.Close()
+	var errs bytes.Buffer
+	require.Equal(t, exitUsage, run(t.Context(), []string{"-lab", "-query", "good.example"}, full, &errs))
+	require.Contains(t, errs.String(), "no space left")
+	status, out, stderr := output(t, "-lab", "-query", "[IPv6:fe80::1%\x1b[2J]")
+	require.Equal(t, exitGood, status, stderr)
+	require.NotContains(t, out+stderr, "\x1b")
+	for _, args := range [][]string{{"good.example", "no such name"}, {"no such name", "good.example"}, {"sts-mx.example", "no such name"}} {
+		status, _, _ = output(t, append([]string{"-lab", "-query"}, args...)...)
+		require.Equal(t, exitUsage, status, "the gravest counts: %q", args)
+	}
+	status, _, _ = output(t, "-lab", "-query", "sts-mx.example", "good.example")
+	require.Equal(t, exitWaits, status)
+}
+
+// A cache that nobody can write to, or that somebody else has locked, costs no answer.
+func TestCacheOfNoUse(t *testing.T) {
+	dir := t.TempDir()
+	status, _, errs := output(t, "-lab", "-cache", dir, "-query", "sts.example")
+	require.Equal(t, exitGood, status, errs)
+	var locks []string
+	require.NoError(t, filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if d.Name() == ".lock" {
+			locks = append(locks, path)
+		}
+		return err
+	}))
+	require.NotEmpty(t, locks)
+	for _, name := range locks {
+		lock, err := os.Open(name)
+		require.NoError(t, err)
+		defer lock.Close()
+		require.NoError(t, syscall.Flock(int(lock.Fd()), syscall.LOCK_EX))
+	}
+	status, out, errs := output(t, "-lab", "-cache", dir, "-query", "sts.example")
+	require.Equal(t, exitGood, status, errs)
+	require.Contains(t, out, "(row A11)")
+}
+
+// The unit starts the program with flags that there are, keeps the cache in the folder
+// that it has, and does not give up on a resolver that comes later.
+func TestUnit(t *testing.T) {
+	content, err := os.ReadFile("smtpsec-postfix.service")
+	require.NoError(t, err)
+	unit := map[string]string{}
+	for line := range strings.Lines(string(content)) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && !strings.HasPrefix(name, "#") {
+			unit[name] = value
+		}
+	}
+	command := strings.Fields(unit["ExecStart"])
+	o, err := parse(command[1:], io.Discard)
+	require.NoError(t, err)
+	require.Equal(t, []address{{network: "tcp", at: "127.0.0.1:8461"}}, o.listen)
+	require.Equal(t, "/var/lib/"+unit["StateDirectory"], filepath.Dir(o.cache))
+	require.True(t, o.dnssec)
+	require.Equal(t, "0", unit["StartLimitIntervalSec"], "five failed starts in ten seconds would be the last")
+	readme, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	require.Contains(t, string(readme), "-o "+command[0]+" ")
+	require.Contains(t, string(readme), " "+o.table+" ")
+	require.Contains(t, string(readme), "socketmap:inet:"+o.listen[0].at+":policy\n")
+}
+
 func TestAllOfTheLab(t *testing.T) {
 	status, out, errs := output(t, "-lab", "-query")
 	require.Equal(t, exitWaits, status, errs)
@@ -232,6 +300,30 @@ func TestService(t *testing.T) {
 	require.Equal(t, exitGood, <-ended)
 	_, err = os.Stat(socket)
 	require.ErrorIs(t, err, os.ErrNotExist, "the socket goes with the service")
+}
+
+// A reload that comes while the program still starts does not end it, and is not lost.
+func TestReloadAtStart(t *testing.T) {
+	table := filepath.Join(t.TempDir(), "table")
+	require.NoError(t, syscall.Mkfifo(table, 0o600))
+	write := func(content string, meanwhile func()) {
+		w, err := os.OpenFile(table, os.O_WRONLY, 0) // waits for the program to open it
+		require.NoError(t, err)
+		meanwhile()
+		_, err = io.WriteString(w, content)
+		require.NoError(t, err)
+		require.NoError(t, w.Close())
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	log := &lines{grown: make(chan struct{})}
+	ended := make(chan int, 1)
+	go func() { ended <- run(ctx, []string{"-lab", "-table", table}, io.Discard, log) }()
+	write("good.example mode=required\n", func() { require.NoError(t, syscall.Kill(os.Getpid(), syscall.SIGHUP)) })
+	log.wait(t, ended, "listening")
+	write("good.example mode=no\n", func() {})
+	log.wait(t, ended, "table reloaded")
+	cancel()
+	require.Equal(t, exitGood, <-ended)
 }
 
 func TestParseTable(t *testing.T) {

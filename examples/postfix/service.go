@@ -9,10 +9,8 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/signal"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/smtpsec/smtpsec/examples/postfix/policymap"
@@ -72,16 +70,13 @@ func (a address) open() (net.Listener, error) {
 	return l, err
 }
 
-// serve listens until ctx ends.
-func serve(ctx context.Context, o *options, w *world, logger *slog.Logger) error {
+// serve listens until ctx ends. reload has the SIGHUPs since the start.
+func serve(ctx context.Context, o *options, w *world, logger *slog.Logger, reload <-chan os.Signal) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var group sync.WaitGroup
 	defer group.Wait()
 	defer cancel()
 
-	reload := make(chan os.Signal, 1)
-	signal.Notify(reload, syscall.SIGHUP)
-	defer signal.Stop(reload)
 	server := &policymap.Server{Map: w.answers, Logger: logger}
 	failed := make(chan error, len(o.listen)+1)
 	for _, a := range o.listen {

@@ -29,12 +29,13 @@ type hostFacts struct {
 	dane      tlspolicy.DANEState
 	sts       tlspolicy.STSState
 	noAddress bool
+	unseen    bool // nothing was asked about it: all connections had been spent
 	addrs     []addrFacts
 }
 
 type addrFacts struct {
 	addr netip.AddrPort
-	// connected: there was a TCP connection.
+	// connected: there was a TCP connection, and no refusal as the first word.
 	connected bool
 	// reached: the host said 250 to EHLO or HELO.
 	reached bool
@@ -90,7 +91,7 @@ func (f *facts) decide(s tlspolicy.Settings) verdict {
 
 func (h *hostFacts) decide(s tlspolicy.Settings) verdict {
 	none := verdict{host: h.host}
-	if h.noAddress && s.DANE != tlspolicy.DANENone {
+	if h.unseen || h.noAddress && s.DANE != tlspolicy.DANENone {
 		return none // that comes before any question of policy
 	}
 	requirement := tlspolicy.Plan(s, h.dane, h.sts)

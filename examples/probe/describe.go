@@ -13,6 +13,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/smtpsec/smtpsec/dane"
@@ -52,7 +53,7 @@ func lookupOf(name string, t dnssec.Type, a *dnssec.Answer, err error) Lookup {
 
 func (l *look) describeMX(mx *smtpclient.MXReport) {
 	m := &l.r.MX
-	m.Implicit, m.Null, m.Beyond = mx.Implicit, mx.Null, mx.Beyond
+	m.Implicit, m.Null, m.Beyond, m.Malformed = mx.Implicit, mx.Null, mx.Beyond, mx.Malformed
 	m.Lookup = Lookup{Name: l.domain, Type: dnssec.TypeMX.String()}
 	switch {
 	case mx.Err != nil:
@@ -128,24 +129,29 @@ func (l *look) describeHosts(ctx context.Context, report *smtpclient.Report, f *
 	for _, mx := range report.MX.Hosts {
 		found := dane.DiscoverHost(ctx, l.resolver, dane.SMTPQuery{Host: mx.Host, Port: l.port, MX: answer})
 		host := Host{Host: mx.Host, Pref: mx.Pref}
-		known := hostFacts{host: mx.Host, noAddress: found.Outcome == dane.OutcomeNoAddress}
+		known := hostFacts{host: mx.Host, noAddress: found.Outcome == dane.OutcomeNoAddress, unseen: true}
 		verifier := l.describeDANE(ctx, &host, &found)
 		for i := range report.Attempts {
 			a := &report.Attempts[i]
 			if a.Host != mx.Host {
 				continue
 			}
-			known.dane, known.sts = a.DANEState, a.STSState
+			known.dane, known.sts, known.unseen = a.DANEState, a.STSState, false
 			host.MTASTS = a.STSState.String()
 			if !a.Addr.IsValid() {
 				host.Error = errText(a.Err)
 				continue
 			}
 			known.addrs = append(known.addrs, factsOf(a))
-			host.Addresses = append(host.Addresses, l.address(a, verifier, found.RefIDs))
+			host.Addresses = append(host.Addresses, l.address(ctx, a, verifier, found.RefIDs))
+			l.advise(&host, a, verifier)
 		}
-		if ctx.Err() != nil && len(host.Addresses) == 0 {
+		switch {
+		case len(host.Addresses) > 0:
+		case ctx.Err() != nil:
 			host.Error = "not looked at any more"
+		case known.unseen:
+			host.Error = "not looked at: the hosts before it took all connections that a look has"
 		}
 		neverNull(&host.Addresses)
 		neverNull(&host.DANE.Records)
@@ -225,7 +231,7 @@ func factsOf(a *smtpclient.Attempt) addrFacts {
 	f := addrFacts{
 		addr: a.Addr, outcome: a.Outcome, weak: isWeak(a),
 		reached:   fine || a.Stage >= smtpclient.StageSTARTTLS,
-		connected: a.Stage > smtpclient.StageConnect,
+		connected: a.Stage > smtpclient.StageConnect && !turnedAway(a),
 		broken:    !fine && a.Outcome.TLS == tlspolicy.TLSEstablished,
 	}
 	if f.weak { // until somebody has tried
@@ -235,7 +241,7 @@ func factsOf(a *smtpclient.Attempt) addrFacts {
 }
 
 // address describes one connection.
-func (l *look) address(a *smtpclient.Attempt, verifier *dane.Verifier, ids dane.RefIDs) Address {
+func (l *look) address(ctx context.Context, a *smtpclient.Attempt, verifier *dane.Verifier, ids dane.RefIDs) Address {
 	d := Address{
 		Address: a.Addr.String(), Stage: a.Stage.String(), Error: errText(a.Err), Greeting: a.Greeting,
 		HostName: a.Outcome.STSName, VerifyName: a.Outcome.VerifyName, HostedName: a.Outcome.HostedName,
@@ -243,6 +249,9 @@ func (l *look) address(a *smtpclient.Attempt, verifier *dane.Verifier, ids dane.
 	var policy *smtpclient.PolicyError
 	if errors.As(a.Err, &policy) {
 		d.Error = errText(policy.Err)
+	}
+	if d.Ours = ours(ctx, a); d.Ours == oursRoute {
+		l.r.note(noRoute)
 	}
 	if a.Outcome.TLS != tlspolicy.TLSUnknown {
 		d.STARTTLS = a.Outcome.TLS.String()
@@ -274,6 +283,54 @@ func (l *look) address(a *smtpclient.Attempt, verifier *dane.Verifier, ids dane.
 	neverNull(&d.Certificates)
 	neverNull(&d.TLSA)
 	return d
+}
+
+// Values of Address.Ours.
+const (
+	oursTime   = "time"
+	oursRoute  = "route"
+	oursTurned = "turned-away"
+)
+
+// ours returns why the failure of an attempt may lie at this end.
+func ours(ctx context.Context, a *smtpclient.Attempt) string {
+	is := func(errs ...error) bool {
+		return slices.ContainsFunc(errs, func(err error) bool { return errors.Is(a.Err, err) })
+	}
+	switch {
+	case ctx.Err() != nil && is(context.DeadlineExceeded, context.Canceled):
+		return oursTime
+	case a.Stage == smtpclient.StageConnect && is(syscall.ENETUNREACH, syscall.EADDRNOTAVAIL, syscall.EAFNOSUPPORT):
+		return oursRoute
+	case turnedAway(a):
+		return oursTurned
+	}
+	return ""
+}
+
+// turnedAway tells whether a host answers the first words of the conversation with no.
+func turnedAway(a *smtpclient.Attempt) bool {
+	var reply *smtpclient.ReplyError
+	return errors.As(a.Err, &reply) && reply.Code >= 400 && a.Stage <= smtpclient.StageHELO
+}
+
+// noRoute is what there is to say about addresses that this end has no way to.
+const noRoute = "the network here has no route to some addresses, perhaps because it has no IPv6: nothing can be said about them"
+
+// advise tells of records that a server makes useless by what it sends.
+func (l *look) advise(host *Host, a *smtpclient.Attempt, verifier *dane.Verifier) {
+	if verifier == nil || a.Outcome.TLS != tlspolicy.TLSEstablished {
+		return
+	}
+	var records []dane.Record
+	for _, s := range verifier.Records() {
+		records = append(records, s.Record)
+	}
+	for _, advice := range dane.Advise(records, l.presented(a)) {
+		if t := &host.DANE.Records[advice.Index]; t.Advice == "" {
+			t.Advice = advice.Kind.String()
+		}
+	}
 }
 
 func (l *look) presented(a *smtpclient.Attempt) []*x509.Certificate {

@@ -24,8 +24,8 @@ func (r *Result) judge(f *facts, s tlspolicy.Settings, ended, outer error) {
 		r.Status, r.Why = StatusUnknown, "the MX lookup failed: "+clean(f.mx.Err.Error())
 	case f.mx.Err == nil && f.mx.Outcome == 0:
 		r.Status, r.Why = StatusUnknown, "nothing could be asked: "+clean(errText(cause(f.end)))
-	case v.action == tlspolicy.Next && !v.permanent && f.unconnected():
-		r.Status, r.Why = StatusUnknown, fmt.Sprintf("no address could be connected to; perhaps the network here lets nobody out to port %d", r.Asked.Port)
+	case v.action == tlspolicy.Next && !v.permanent && f.unconnected() && !f.allLeftOut(s):
+		r.Status, r.Why = StatusUnknown, fmt.Sprintf("no address could be connected to, or all turned the probe away; perhaps the network here lets nobody out to port %d, or is on a block list", r.Asked.Port)
 	case v.action == tlspolicy.Next && s.DANE == tlspolicy.DANEMandatory && len(r.Notes) > 0:
 		r.Status, r.Why = StatusUnknown, "with mode "+r.Asked.Mode+" "+text+"; but see the notes"
 	case v.action == tlspolicy.Next:
@@ -37,7 +37,7 @@ func (r *Result) judge(f *facts, s tlspolicy.Settings, ended, outer error) {
 	}
 }
 
-// unconnected tells whether there are addresses and not one let itself be connected
+// unconnected tells whether there are addresses and not one let itself be talked
 // to, which may be the fault of this end.
 func (f *facts) unconnected() bool {
 	any := false
@@ -50,6 +50,20 @@ func (f *facts) unconnected() bool {
 		}
 	}
 	return any
+}
+
+// allLeftOut tells whether policy keeps mail from every host, so that it does not
+// matter that none could be talked to.
+func (f *facts) allLeftOut(s tlspolicy.Settings) bool {
+	if s.Mode == tlspolicy.No {
+		return false // it has no policy, and stating one would be a contradiction
+	}
+	for _, h := range f.hosts {
+		if _, skip := tlspolicy.Plan(s, h.dane, h.sts).Skip(); !skip || h.noAddress || h.unseen {
+			return false
+		}
+	}
+	return true
 }
 
 // cause is the headline of a failed Probe without the words around it.

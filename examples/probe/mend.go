@@ -73,6 +73,21 @@ var mxRules = []rule{
 			}
 		}
 	},
+	func(r *Result, add adder) {
+		if r.MX.Malformed > 0 {
+			add("mx-malformed", SeverityError, r.Domain, "%d of the MX records cannot be used by any sender: \".\" must stand alone (RFC 7505 section 3), and a mail host's name has letters, digits and hyphens only. Remove them, or let them name mail hosts.", r.MX.Malformed)
+		}
+	},
+	func(r *Result, add adder) {
+		for _, h := range r.Hosts {
+			for _, l := range h.Lookups {
+				if l.Canonical != "" && (l.Type == "A" || l.Type == "AAAA") {
+					add("mx-alias", SeverityWarning, h.Host, "The name in the MX record is an alias (CNAME) of %s, which RFC 5321 section 5.1 and RFC 2181 section 10.3 forbid, and some senders do not follow it. Give %s address records of its own; or let the MX record name %s, once the certificate is for that name and a MTA-STS policy lists it.", l.Canonical, h.Host, l.Canonical)
+					break
+				}
+			}
+		}
+	},
 	deadAddresses,
 }
 
@@ -85,9 +100,14 @@ func deadAddresses(r *Result, add adder) {
 		connected = connected || slices.ContainsFunc(h.Addresses, func(a Address) bool { return a.Stage != "connect" })
 	}
 	for _, h := range r.Hosts {
-		alive, dead := 0, []string{}
+		alive, unseen, dead := 0, 0, []string{}
 		for _, a := range h.Addresses {
 			switch {
+			case a.Ours == oursTurned:
+				alive++
+				add("turned-away", SeverityWarning, a.Address, "%s takes nothing from this probe: %s. That may be because of where the probe runs (a block list, no PTR record); if other senders are told the same, look at the mail server's access rules.", h.Host, a.Error)
+			case a.Ours != "":
+				unseen++
 			case a.Stage == "connect":
 				dead = append(dead, a.Address)
 			case a.Stage == "greeting" || a.Stage == "ehlo" || a.Stage == "helo" && a.Error != "":
@@ -97,7 +117,7 @@ func deadAddresses(r *Result, add adder) {
 			}
 		}
 		switch {
-		case len(dead) == 0 || !connected:
+		case len(dead) == 0 || !connected, alive == 0 && unseen > 0:
 		case alive == 0 && len(dead) == len(h.Addresses):
 			add("host-dead", SeverityWarning, h.Host, "No address of the mail host can be connected to (%s). Start its mail server, open its firewall, or remove it from the MX records.", strings.Join(dead, ", "))
 		default:

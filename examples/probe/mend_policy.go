@@ -62,14 +62,14 @@ var daneRules = []rule{
 				}
 				why = m.Why
 			}
-			add("tlsa-mismatch", SeverityError, a.Address, "No TLSA record at %s matches the certificate that %s presents (%s), so senders with DANE do not deliver here. Publish \"%s\" beside the records there are, or go back to the former key and certificate.",
-				h.DANE.Owner, h.Host, why, ownRecord(a))
+			add("tlsa-mismatch", SeverityError, a.Address, "No TLSA record at %s matches the certificate that %s presents (%s), so senders with DANE do not deliver here. %sIf the certificate is the mail server's own, publish \"%s\" beside the records there are, or go back to the former key and certificate; if it is not, somebody is on the way.",
+				h.DANE.Owner, h.Host, why, missingAnchor(h), ownRecord(a))
 		})
 	},
 	func(r *Result, add adder) {
 		r.eachAddress(func(h *Host, a *Address) {
 			if h.DANE.State == "unusable" {
-				add("tlsa-unusable", SeverityError, h.Host, "None of the TLSA records at %s can be used for mail (%s): they authenticate nothing, and make TLS mandatory all the same. Publish \"%s\".", h.DANE.Owner, firstWhy(h), ownRecord(a))
+				add("tlsa-unusable", SeverityError, h.Host, "None of the TLSA records at %s can be used for mail (%s): they authenticate nothing, and make TLS mandatory all the same. Publish \"%s\" in their place%s.", h.DANE.Owner, firstWhy(h), ownRecord(a), caution(h, a))
 			}
 		})
 	},
@@ -86,7 +86,7 @@ var daneRules = []rule{
 	func(r *Result, add adder) {
 		r.eachAddress(func(h *Host, a *Address) {
 			if h.DANE.State == "no-tlsa" && len(a.Certificates) > 0 {
-				add("tlsa-missing", SeverityInfo, h.Host, "DNS is signed all the way, and there is no TLSA record, so that DANE protects nobody. Publish \"%s\" at %s, and renew the certificate with the same key from then on.", ownRecord(a), tlsaOwner(h))
+				add("tlsa-missing", SeverityInfo, h.Host, "DNS is signed all the way, and there is no TLSA record, so that DANE protects nobody. Publish \"%s\" at %s%s, and renew the certificate with the same key from then on.", ownRecord(a), tlsaOwner(h), caution(h, a))
 			}
 		})
 	},
@@ -111,14 +111,18 @@ func tlsaRollover(r *Result, add adder) {
 			return
 		}
 		if strings.HasPrefix(h.DANE.Records[matching].Record, "3 0 ") {
-			add("tlsa-rollover", SeverityWarning, h.Host, "The only TLSA record is for the certificate itself, so that each renewal breaks it (this one ends on %s). Publish \"%s\" for the key instead, and renew with the same key.", day(c.NotAfter), ownRecord(a))
+			add("tlsa-rollover", SeverityWarning, h.Host, "The only TLSA record is for the certificate itself, so that each renewal breaks it (this one ends on %s). Publish \"%s\" for the key in its place, at least two TTLs before the next renewal, and renew with the same key.", day(c.NotAfter), ownRecord(a))
 			return
 		}
 		severity := SeverityInfo
 		if left := c.NotAfter.Sub(r.Time); 0 < left && left < rollover {
 			severity = SeverityWarning
 		}
-		add("tlsa-rollover", severity, h.Host, "The only TLSA record is for the key in use, and the certificate ends on %s. Renew it with the same key; or publish the record of the next key two TTLs before it comes into use, or \"2 1 1\" of the issuer beside.", day(c.NotAfter))
+		issuer := ""
+		if !c.SelfSigned && len(a.Certificates) > 1 {
+			issuer = "; or publish \"2 1 1\" of the issuer beside, whose certificate the server must go on sending (RFC 7671 section 5.2)"
+		}
+		add("tlsa-rollover", severity, h.Host, "The only TLSA record is for the key in use, and the certificate ends on %s. Renew it with the same key; or publish the record of the next key beside, at least two TTLs before it comes into use%s.", day(c.NotAfter), issuer)
 	})
 }
 
@@ -128,6 +132,26 @@ func ownRecord(a *Address) string {
 		return "3 1 1 (SHA-256 of the mail server's public key)"
 	}
 	return a.Certificates[0].TLSA
+}
+
+// caution is for a record of a certificate that nobody vouches for: it may be that of
+// somebody on the way.
+func caution(h *Host, a *Address) string {
+	if len(a.Certificates) == 0 || a.Chain == "ok" && (a.HostName || a.Certificates[0].isFor(h.Host)) {
+		return ""
+	}
+	return ", after comparing it with the key on the mail server"
+}
+
+// missingAnchor is why records of usage 2 match nothing in many a case (RFC 7672
+// section 3.1.2).
+func missingAnchor(h *Host) string {
+	for _, t := range h.DANE.Records {
+		if t.Usable && strings.HasPrefix(t.Record, "2 ") {
+			return "Records that begin with 2 match only if the server sends the issuer's certificate too. "
+		}
+	}
+	return ""
 }
 
 // tlsaOwner is where the TLSA records of a host were looked for.
@@ -170,7 +194,7 @@ var stsRules = []rule{
 		}
 		for _, h := range r.Hosts {
 			if strings.HasSuffix(h.MTASTS, "-mx-mismatch") {
-				add("sts-mx-unlisted", severity, h.Host, "The MTA-STS policy does not list this mail host (it lists %s), %s. Add the line \"mx: %s\" to https://mta-sts.%s/.well-known/mta-sts.txt, and then change the id in the TXT record at _mta-sts.%s.",
+				add("sts-mx-unlisted", severity, h.Host, "The MTA-STS policy does not list this mail host (it lists %s), %s. If the host is yours, add the line \"mx: %s\" to https://mta-sts.%s/.well-known/mta-sts.txt, and then change the id in the TXT record at _mta-sts.%s; if it is not, remove its MX record, and find out how that came there.",
 					some(m.MX), then, h.Host, r.Domain, r.Domain)
 			}
 		}

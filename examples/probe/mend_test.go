@@ -19,7 +19,7 @@ import (
 // Suggestions that hold for nearly everybody are left out.
 func TestMendInLab(t *testing.T) {
 	want := map[string]string{
-		"alias.example":          "tlsa-rollover",
+		"alias.example":          "mx-alias tlsa-rollover",
 		"ancient.example":        "no-esmtp",
 		"bad-policy.example":     "sts-policy",
 		"bogus.example":          "mx-bogus",
@@ -144,18 +144,55 @@ func TestMendRules(t *testing.T) {
 		{"RSA key exchange", func(r *Result, h *Host, a *Address) {
 			a.Version, a.Cipher = "TLS 1.2", "TLS_RSA_WITH_AES_128_GCM_SHA256"
 		}, "weak-cipher warning", "ECDHE"},
-		{"one TLSA record only, the certificate lasts", func(r *Result, h *Host, a *Address) { h.DANE.Records, a.TLSA = h.DANE.Records[:1], a.TLSA[:1] }, "tlsa-rollover info", "next key"},
+		{"one TLSA record only, the certificate lasts", func(r *Result, h *Host, a *Address) { h.DANE.Records, a.TLSA = h.DANE.Records[:1], a.TLSA[:1] }, "tlsa-rollover info", "comes into use."},
+		{"an issuer's record helps only those who send the issuer", func(r *Result, h *Host, a *Address) {
+			h.DANE.Records, a.TLSA, a.Certificates = h.DANE.Records[:1], a.TLSA[:1], append(a.Certificates, a.Certificates[0])
+		}, "tlsa-rollover info", "must go on sending"},
 		{"one TLSA record only, and the certificate ends soon", func(r *Result, h *Host, a *Address) {
 			h.DANE.Records, a.TLSA, a.Certificates[0] = h.DANE.Records[:1], a.TLSA[:1], at(until(20))
 		}, "tlsa-rollover warning", "2026-05-21"},
 		{"one TLSA record only, and it is for the whole certificate", func(r *Result, h *Host, a *Address) {
 			h.DANE.Records, a.TLSA = []TLSA{{Record: "3 0 1 00", Usable: true}}, a.TLSA[:1]
-		}, "tlsa-rollover warning", "renewal breaks it"},
+		}, "tlsa-rollover warning", "at least two TTLs before the next renewal"},
 		{"one TLSA record of an issuer serves the next key too", func(r *Result, h *Host, a *Address) {
 			h.DANE.Records, a.TLSA = []TLSA{{Record: "2 1 1 00", Usable: true}}, a.TLSA[:1]
 		}, "", ""},
 		{"a record that the library advises against", func(r *Result, h *Host, a *Address) { h.DANE.Records[1].Advice = "too large." }, "tlsa-advice info", "too large."},
 		{"no record matches", func(r *Result, h *Host, a *Address) { a.TLSA[0] = Match{Why: "no match"} }, "tlsa-mismatch error", base(now).Hosts[0].DANE.Owner},
+		{"no record of an issuer matches", func(r *Result, h *Host, a *Address) {
+			h.DANE.Records[0].Record, a.TLSA[0] = "2 1 1 00", Match{Why: "no match"}
+		}, "tlsa-mismatch error", "only if the server sends the issuer's certificate too"},
+		{"the certificate may be somebody else's", func(r *Result, h *Host, a *Address) { a.TLSA[0] = Match{Why: "no match"} }, "tlsa-mismatch error", "somebody is on the way"},
+		{"no TLSA record, and a certificate that is vouched for", func(r *Result, h *Host, a *Address) {
+			h.DANE, a.TLSA = DANE{State: "no-tlsa"}, nil
+		}, "tlsa-missing info", "mx.test.example, and renew"},
+		{"no TLSA record, and a certificate that nobody vouches for", func(r *Result, h *Host, a *Address) {
+			h.DANE, a.TLSA, a.Chain, r.MTASTS, r.TLSRPT = DANE{State: "no-tlsa"}, nil, "untrusted", nil, nil
+		}, "cert-untrusted warning tlsa-missing info", "comparing it with the key on the mail server"},
+		{"the issuer's certificate has expired", func(r *Result, h *Host, a *Address) {
+			a.Chain, a.Certificates = "untrusted", append(a.Certificates, at(until(-3)))
+		}, "cert-untrusted error", "expired on 2026-04-28"},
+		{"an expired certificate that nobody needs", func(r *Result, h *Host, a *Address) { a.Certificates = append(a.Certificates, at(until(-3))) }, "", ""},
+		{"a host that the policy does not list may not be the owner's", func(r *Result, h *Host, a *Address) { h.MTASTS = "enforce-mx-mismatch" }, "sts-mx-unlisted error", "remove its MX record"},
+		{"a null MX among others", func(r *Result, h *Host, a *Address) { r.MX.Malformed = 1 }, "mx-malformed error", "must stand alone"},
+		{"an MX record that names an alias", func(r *Result, h *Host, a *Address) {
+			h.Lookups = []Lookup{{Type: "A", Canonical: "c.example"}, {Type: "AAAA", Canonical: "c.example"}}
+		}, "mx-alias warning", "RFC 5321 section 5.1"},
+		{"a TLSA record behind an alias is as it should be", func(r *Result, h *Host, a *Address) {
+			h.Lookups = []Lookup{{Type: "TLSA", Canonical: "c.example"}}
+		}, "", ""},
+		{"a host that turns us away", func(r *Result, h *Host, a *Address) {
+			*a = Address{Address: a.Address, Stage: "greeting", Error: "answered with 554", Ours: oursTurned}
+		}, "turned-away warning", "a block list"},
+		{"no way from here to an address, and one that is dead", func(r *Result, h *Host, a *Address) {
+			h.Addresses = append(h.Addresses, Address{Address: "[2001:db8::1]:25", Stage: "connect", Ours: oursRoute}, Address{Address: "[2001:db8::2]:25", Stage: "connect"})
+		}, "ipv6-dead warning", "remove the AAAA record"},
+		{"no way from here to a whole host", func(r *Result, h *Host, a *Address) {
+			r.Hosts = append(r.Hosts, Host{Host: "v6.test.example", Addresses: []Address{{Address: "[2001:db8::1]:25", Stage: "connect", Ours: oursRoute}}})
+		}, "", ""},
+		{"the time ran out in the handshake", func(r *Result, h *Host, a *Address) {
+			*a = Address{Address: a.Address, Stage: "handshake", STARTTLS: "handshake-failed", Error: "context deadline exceeded", Ours: oursTime}
+		}, "", ""},
 		{"an unsigned domain with TLSA records", func(r *Result, h *Host, a *Address) {
 			h.DANE.State, r.MX.Lookup.Security = "insecure", "insecure"
 		}, "tlsa-unsigned warning", "Sign the zone of test.example"},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -34,6 +35,9 @@ func (r *Result) eachLeaf(f func(h *Host, a *Address, c *Certificate)) {
 var tlsRules = []rule{
 	func(r *Result, add adder) {
 		r.eachAddress(func(h *Host, a *Address) {
+			if a.Ours != "" {
+				return
+			}
 			switch a.STARTTLS {
 			case "not-offered":
 				add("no-starttls", SeverityError, a.Address, "%s does not offer STARTTLS: mail comes in clear text, or not at all from those who want TLS. Give the mail server a certificate and switch TLS on; if it is on, look for a firewall that takes STARTTLS out of the conversation.", h.Host)
@@ -70,7 +74,7 @@ var tlsRules = []rule{
 	},
 	func(r *Result, add adder) {
 		r.eachAddress(func(h *Host, a *Address) {
-			if a.STARTTLS == "established" && a.Stage == "ehlo-tls" && a.Error != "" {
+			if a.STARTTLS == "established" && a.Stage == "ehlo-tls" && a.Error != "" && a.Ours == "" {
 				add("tls-broken", SeverityError, a.Address, "%s makes a TLS session and then fails in it: %s. Look into the mail server's log.", h.Host, a.Error)
 			}
 		})
@@ -121,6 +125,9 @@ var certificateRules = []rule{
 					break // there is one already
 				}
 				why += ", or publish a TLSA record for this one in a signed zone"
+			case expiredIssuer(a, r.Time) != nil:
+				issuer := expiredIssuer(a, r.Time)
+				why = fmt.Sprintf("The certificate %s that is sent behind it expired on %s: let the mail server send the authority's current one", named(issuer.Subject), day(issuer.NotAfter))
 			case len(a.Certificates) == 1:
 				why = "Only one certificate is sent: let the mail server send the intermediate ones too (the \"full chain\"). If it does, use a certificate of a public authority"
 			}
@@ -152,6 +159,16 @@ var certificateRules = []rule{
 			}
 		})
 	},
+}
+
+// expiredIssuer returns a certificate behind the host's own that has expired.
+func expiredIssuer(a *Address, now time.Time) *Certificate {
+	for i := range a.Certificates {
+		if c := &a.Certificates[i]; i > 0 && c.NotAfter.Before(now) {
+			return c
+		}
+	}
+	return nil
 }
 
 // isFor tells whether the certificate has the name of the host. That its chain is

@@ -140,6 +140,9 @@ func (w *writer) domain(r *Result) {
 	case mx == "":
 		mx = "none"
 	}
+	if r.MX.Beyond > 0 {
+		mx += fmt.Sprintf(" and %d more, which were not looked at", r.MX.Beyond)
+	}
 	w.paragraph("  MX      ", mx+"; "+worth(r.MX.Lookup))
 	w.paragraph("  MTA-STS ", r.MTASTS.String())
 	if t := r.TLSRPT; t != nil {

@@ -42,7 +42,8 @@ func golden() *Result {
 					TLSA: []Match{{OK: true}, {Why: "PKIX usage in SMTP"}},
 					Certificates: []Certificate{{Subject: "CN=mx.test.example", Issuer: "CN=Test CA", Names: []string{"mx.test.example"}, NotBefore: now.AddDate(0, -1, 0), NotAfter: later,
 						Key: "RSA", Bits: 1024, Signature: "SHA256-RSA", SHA256: key, TLSA: "3 1 1 " + key}, {Subject: "CN=Test CA", Issuer: "CN=Test CA", Names: []string{}, NotAfter: later, SelfSigned: true}}},
-				{Address: "[2001:db8:1111:2222:3333:4444:5555:6666]:25", Stage: "connect", Error: "connection refused", Certificates: []Certificate{}, TLSA: []Match{}}}},
+				{Address: "[2001:db8:1111:2222:3333:4444:5555:6666]:25", Stage: "connect", Error: "connection refused", Certificates: []Certificate{}, TLSA: []Match{}},
+				{Address: "192.0.2.3:25", Stage: "greeting", Error: "greeting answered with 554", Ours: oursTurned, Certificates: []Certificate{}, TLSA: []Match{}}}},
 		},
 		Decisions: []Decision{
 			{Mode: "preferred", DANE: "opportunistic", MTASTS: "on", Action: "deliver-tls-verified", Reason: "dane-verified", Host: "mx.test.example", Address: "192.0.2.1:25", Text: "delivered over TLS, host authenticated by DANE"},

@@ -63,7 +63,9 @@ type MX struct {
 	Null     bool      `json:"null"`     // a null MX: the domain takes no mail
 	Hosts    []MXHost  `json:"hosts"`
 	Dropped  []Dropped `json:"dropped"` // exchanges that are no host names
-	Beyond   int       `json:"beyond"`  // hosts that were not looked at, because there are too many
+	// Malformed are records that name nothing at all, or "." beside other records.
+	Malformed int `json:"malformed"`
+	Beyond    int `json:"beyond"` // hosts that were not looked at, because there are too many
 }
 
 // MXHost is a mail exchanger.
@@ -165,6 +167,9 @@ type Address struct {
 	// handshake, ehlo-tls or ready.
 	Stage string `json:"stage"`
 	Error string `json:"error,omitempty"` // why it did not come further
+	// Ours is why this end may be to blame for Error: time (it ran out), route (there is
+	// none from here) or turned-away (by the first words of the host); empty if it is not.
+	Ours string `json:"ours,omitempty"`
 	// STARTTLS is no-esmtp, not-offered, refused, handshake-failed or established; empty
 	// if it did not come that far.
 	STARTTLS string `json:"starttls,omitempty"`

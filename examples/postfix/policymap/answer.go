@@ -76,6 +76,7 @@ type Answer struct {
 	Expires time.Time
 
 	plain, full string // the texts of an answer that is remembered
+	enforced    bool   // a TEMP although, or because, a MTA-STS policy is enforced
 }
 
 // STS is a MTA-STS policy as Postfix 3.10 and later want to know it, for TLS reports and to

@@ -3,6 +3,8 @@ package policymap
 import (
 	"sync"
 	"time"
+
+	"github.com/smtpsec/smtpsec/smtpclient"
 )
 
 // A cache holds answers by canonical key, and the look-ups that are under way. Its
@@ -65,7 +67,7 @@ func (c *cache) land(key string, f *flight, a Answer) {
 	}
 	switch held := c.answers[key]; {
 	case f.stale || !now.Before(a.Expires):
-	case a.Status == Temp && held != nil && held.answer.Status != Temp && now.Before(held.answer.Expires):
+	case a.Status == Temp && held != nil && held.answer.Status != Temp && now.Before(held.answer.Expires) && !(a.enforced && held.answer.asksLess()):
 		// What is held rests on facts that have not run out. That they cannot be
 		// looked up again right now does not make them wrong.
 		c.answers[key] = &remembered{answer: held.answer, renew: now.Add(failedAge)}
@@ -77,7 +79,11 @@ func (c *cache) land(key string, f *flight, a Answer) {
 	close(f.done)
 }
 
-// put keeps an answer. A full cache drops what has expired among some, and one in any
+// asksLess tells whether mail may go to a host that is not authenticated. Such an
+// answer does not outlive the discovery that a MTA-STS policy is enforced.
+func (a *Answer) asksLess() bool { return a.Level != Secure && a.Level != DANEOnly }
+
+// put keeps an answer, for MaxPlanAge at most and by a clock that nobody sets. A full cache drops what has expired among some, and one in any
 // case: which one is left to the order of maps, since a wrong choice costs one
 // look-up.
 func (c *cache) put(key string, a Answer, now time.Time) {
@@ -96,6 +102,7 @@ func (c *cache) put(key string, a Answer, now time.Time) {
 			}
 		}
 	}
+	a.Expires = now.Add(min(a.Expires.Sub(now), smtpclient.MaxPlanAge))
 	r := &remembered{answer: a, renew: a.Expires}
 	// The last fifth of its life is the time to look again; a TEMP has none, since the
 	// reason for it should not be asked for more than needed.

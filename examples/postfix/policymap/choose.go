@@ -73,12 +73,21 @@ func count(f *Findings) (c census) {
 		switch h.STS {
 		case tlspolicy.STSEnforceMatch:
 			c.enforced = true
-			c.listed = append(c.listed, h.Name)
+			if !reserved(h.Name) {
+				c.listed = append(c.listed, h.Name)
+			}
 		case tlspolicy.STSEnforceMismatch:
 			c.enforced = true
 		}
 	}
 	return c
+}
+
+// reserved tells whether match takes the name for one of its keywords, which would
+// accept other certificates than those for the name
+// (smtp_tls_secure_cert_match in postconf(5)).
+func reserved(name string) bool {
+	return name == "hostname" || name == "nexthop" || name == "dot-nexthop"
 }
 
 // Choose returns the nearest answer to the decision tables of package tlspolicy
@@ -118,9 +127,9 @@ func Choose(f Findings) Answer {
 	case c.unknown > 0 && c.unknown == len(f.Hosts):
 		return temp("A7", "the TLSA records of no mail host can be had")
 	case c.enforced && len(c.listed) == 0:
-		return temp("A8", "the MTA-STS policy lists none of the mail hosts")
+		return c.temp("A8", "the MTA-STS policy lists none of the mail hosts")
 	case demanding && s.DANE != tlspolicy.DANENone && (c.unknown > 0 || f.Beyond):
-		return temp("A9", "the TLSA records of a mail host are not known, and only at a level of DANE would Postfix leave it out")
+		return c.temp("A9", "the TLSA records of a mail host are not known, and only at a level of DANE would Postfix leave it out")
 	case c.enforced:
 		return enforced(&f, &c)
 	case demanding:
@@ -148,7 +157,7 @@ func enforced(f *Findings, c *census) Answer {
 				Why: "MTA-STS policy of mode enforce and mode required-verify, and the domain is a mail host of its own"}
 		}
 	}
-	return temp("A10", "mode required-verify and the MTA-STS policy want two different names of one certificate, which Postfix cannot: give the destination mode required-verify-hosted or mtasts off")
+	return c.temp("A10", "mode required-verify and the MTA-STS policy want two different names of one certificate, which Postfix cannot: give the destination mode required-verify-hosted or mtasts off")
 }
 
 // byMode answers where one of the Required modes decides alone.
@@ -165,7 +174,7 @@ func byMode(f *Findings) Answer {
 	}
 	seen := map[string]bool{"": true}
 	add := func(name string) {
-		if !seen[name] {
+		if !seen[name] && !reserved(name) {
 			seen[name] = true
 			a.Match = append(a.Match, name)
 		}
@@ -177,7 +186,7 @@ func byMode(f *Findings) Answer {
 		}
 	}
 	if len(a.Match) == 0 {
-		return temp("A15", "the mode wants a certificate for a name, and an address has none")
+		return temp("A15", "the mode wants a certificate for a name, and there is none that match could have")
 	}
 	return a
 }
@@ -198,3 +207,8 @@ func daneOnly(row, why string) Answer {
 }
 
 func temp(row, why string) Answer { return Answer{Row: row, Why: why} }
+
+// temp is for what rests on findings and not on the lack of them.
+func (c *census) temp(row, why string) Answer {
+	return Answer{Row: row, Why: why, enforced: c.enforced}
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,7 @@ import (
 	"github.com/smtpsec/smtpsec/internal/dnstest"
 	"github.com/smtpsec/smtpsec/internal/lab"
 	"github.com/smtpsec/smtpsec/mtasts"
+	"github.com/smtpsec/smtpsec/smtpclient"
 	"github.com/smtpsec/smtpsec/tlspolicy"
 )
 
@@ -79,6 +81,12 @@ func TestKeysAndEntries(t *testing.T) {
 		{Name: "sts.example", DNSSEC: lab.Signed, Hosts: []lab.Host{{Name: "mx.sts.example"}}, Policy: &lab.Policy{}},
 		{Name: "dane.example", DNSSEC: lab.Signed, Hosts: []lab.Host{{Name: "mx.dane.example", TLSA: []lab.TLSA{lab.TLSAMatch}}, {Name: "other.dane.example", Port: 587, TLSA: []lab.TLSA{lab.TLSAMatch}}},
 			MX: []lab.MX{{Host: "mx.dane.example", Pref: 10}}},
+		{Name: "alias.example", DNSSEC: lab.Signed, MX: []lab.MX{{Host: "mail.alias.example", Pref: 10}}, Records: []string{"mail CNAME mx"},
+			Hosts: []lab.Host{{Name: "mx.alias.example", TLSA: []lab.TLSA{lab.TLSAMatch}}}},
+		{Name: "moved.example", MX: []lab.MX{{Host: "mail.moved.example", Pref: 10}}, Records: []string{"mail CNAME mx"},
+			Hosts: []lab.Host{{Name: "mx.moved.example"}}, Policy: &lab.Policy{MX: []string{"mail.moved.example"}}},
+		{Name: "swapped.example", MX: []lab.MX{{Host: "mail.swapped.example", Pref: 10}}, Records: []string{"mail CNAME mx"},
+			Hosts: []lab.Host{{Name: "mx.swapped.example"}}, Policy: &lab.Policy{MX: []string{"mx.swapped.example"}}},
 		{Name: "two.example", Hosts: []lab.Host{{Name: "a.two.example"}, {Name: "b.two.example"}}},
 		{Name: "nomx.example", NoMX: true, Records: []string{"@ A 192.0.2.9"}},
 		{Name: "null.example", MX: []lab.MX{{Host: ".", Pref: 0}}},
@@ -102,6 +110,9 @@ func TestKeysAndEntries(t *testing.T) {
 		{"[mx.sts.example]", "A18", "NOTFOUND", "a host has the policy of its own name, which is none"},
 		{"dane.example", "A3", "dane-only" + strict, ""},
 		{"[mx.dane.example]", "A3", "dane-only" + strict, "TLSA records of a host that was named"},
+		{"alias.example", "A3", "dane-only" + strict, "TLSA records where the alias of the MX record leads (RFC 7672 section 2.2.2)"},
+		{"moved.example", "A11", "secure match=mail.moved.example servername=hostname" + strict, "MTA-STS is about the name in the MX record (RFC 8461 section 4.1)"},
+		{"swapped.example", "A8", "", "and not about where it leads"},
 		{"dane.example:587", "A18", "NOTFOUND", "the port stands in the name of TLSA records"},
 		{"[other.dane.example]:587", "A3", "dane-only" + strict, ""},
 		{"[other.dane.example]:submission", "A3", "dane-only" + strict, ""},
@@ -123,6 +134,14 @@ func TestKeysAndEntries(t *testing.T) {
 		{"noaddress.example", "A19", "", ""},
 		{"nosuch.example", "A19", "", "the domain does not exist"},
 		{"", "A20", "", "Postfix has no empty next hop"},
+		{"[mx.two.example]:", "A20", "", "no port"},
+		{"[192.0.2.1]25", "A20", "", "no colon"},
+		{"[[192.0.2.1]]", "A20", "", "brackets in brackets"},
+		{"two.example:no-such-service", "A20", "", ""},
+		{"two.example:65536", "A20", "", ""},
+		{"[IPv6:2001:db8::1]", "A18", "NOTFOUND", "an address of the other family"},
+		{"[2001:DB8:0::1]:25", "A18", "NOTFOUND", ""},
+		{"[MX.Two.Example]:SMTP", "A14", "secure match=mx.two.example servername=hostname" + strict, "letter case of host and service"},
 		{"not a name", "A20", "", ""},
 		{strings.Repeat("a.", 126) + "example", "A20", "", "too long for a name"},
 	} {
@@ -163,6 +182,27 @@ func TestFailures(t *testing.T) {
 	require.Equal(t, "A11", m.Lookup(t.Context(), "held.example").Row, "and what was fetched is not")
 	require.NoError(t, m.Reload(table(t, open, map[string]tlspolicy.Settings{"txt.example": {MTASTS: tlspolicy.Off}})))
 	require.Equal(t, "A18", m.Lookup(t.Context(), "txt.example").Row, "the operator's way out")
+}
+
+// What others write, in MX records and policies, adds no attribute and no name.
+func TestInjection(t *testing.T) {
+	const policy = "version: STSv1\nmode: enforce\nmx: mx.inject.example\nmx: *.inject.example\nx: } { policy_string = mode: none } match=evil.example\nmax_age: 86400\n"
+	l, m := labMap(t, lab.World{Domains: []lab.Domain{{Name: "inject.example", MX: []lab.MX{{Host: "mx.inject.example", Pref: 10}}, Hosts: []lab.Host{{Name: "mx.inject.example"}},
+		Records: []string{`@ MX 1 a:evil.inject.example.`, `@ MX 2 a,evil.inject.example.`, `@ MX 3 a\032match=evil.inject.example.`, `@ MX 4 {evil}.inject.example.`, `@ MX 5 \000.inject.example.`,
+			`@ MX 6 evil\.com.inject.example.`, `@ MX 7 .`},
+		Policy: &lab.Policy{Text: policy}}}})
+	a := m.Lookup(t.Context(), "inject.example")
+	require.Equal(t, "secure match=mx.inject.example servername=hostname"+strict, a.Text(false), a.Why)
+	require.Regexp(t, "^"+regexp.QuoteMeta(a.Text(false))+` policy_type=sts policy_domain=inject\.example policy_ttl=\d+ \{ policy_string = version: STSv1 \} \{ policy_string = mode: enforce \}`+
+		` \{ policy_string = mx: mx\.inject\.example \} \{ policy_string = mx: \*\.inject\.example \} \{ policy_string = max_age: 86400 \} mx_host_pattern=mx\.inject\.example mx_host_pattern=\*\.inject\.example$`, a.Text(true))
+	for _, mx := range []string{"mx.inject.example }", "{mx.inject.example", "mx.inject.example match=evil.example", "mx=inject.example", "*.*.inject.example"} {
+		require.NoError(t, l.SetPolicy("inject.example", lab.Policy{Text: strings.Replace(policy, "mx: mx.inject.example", "mx: "+mx, 1)}))
+		fresh := &Map{Resolver: m.Resolver, MTASTS: labPolicies(l)}
+		require.NoError(t, fresh.Reload(table(t, open, nil)))
+		text := fresh.Lookup(t.Context(), "inject.example").Text(true)
+		require.NotContains(t, text, "evil", mx)
+		require.NotContains(t, text, "inject.example match", mx)
+	}
 }
 
 // RFC 8461 section 5.1: before mail waits for a policy, the policy is looked at again.
@@ -269,6 +309,66 @@ func TestRemembered(t *testing.T) {
 		look("A1", 6, "a new table is in force at once")
 		require.ErrorIs(t, m.Reload(nil), tlspolicy.ErrNoTable)
 		look("A1", 6, "and is not lost")
+	})
+}
+
+// An answer is held while its facts hold, though they cannot be looked up again; but
+// no answer that would let mail go to anybody is held against an enforced policy.
+func TestHeld(t *testing.T) {
+	found := func(level Level) Answer { return Answer{Status: Found, Level: level, Row: "held"} }
+	policy := temp("new", "")
+	policy.enforced = true
+	for _, test := range []struct {
+		why       string
+		held, new Answer
+		want      string
+	}{
+		{"the resolver is dead", Answer{Status: NotFound, Row: "held"}, temp("new", ""), "held"},
+		{"a policy has come that no host fits", Answer{Status: NotFound, Row: "held"}, policy, "new"},
+		{"dane alone would not ask for it", found(DANE), policy, "new"},
+		{"nor encrypt", found(Encrypt), policy, "new"},
+		{"the former policy still counts", found(Secure), policy, "held"},
+		{"so do TLSA records", found(DANEOnly), policy, "held"},
+		{"all is known anew", found(Secure), Answer{Status: Found, Level: May, Row: "new"}, "new"},
+	} {
+		var c cache
+		c.limit = 1
+		for _, a := range []Answer{test.held, test.new} {
+			a.Expires = time.Now().Add(time.Minute)
+			f, first := c.join("d.example")
+			require.True(t, first)
+			c.land("d.example", f, a)
+		}
+		a, _, ok := c.get("d.example", time.Now())
+		require.True(t, ok)
+		require.Equal(t, test.want, a.Row, test.why)
+	}
+	enforced := Findings{Settings: tlspolicy.Settings{Mode: tlspolicy.RequiredVerify, DANE: tlspolicy.DANEOpportunistic, MTASTS: tlspolicy.On, Fallback: tlspolicy.FallbackAlways}, Name: "d.example"}
+	for row, host := range map[string]Host{
+		"A8":  {"a.d.example", tlspolicy.DANENoTLSA, tlspolicy.STSEnforceMismatch},
+		"A10": {"a.d.example", tlspolicy.DANENoTLSA, tlspolicy.STSEnforceMatch},
+	} {
+		enforced.Hosts = []Host{host}
+		a := Choose(enforced)
+		require.Equal(t, row, a.Row)
+		require.True(t, a.enforced, row)
+	}
+}
+
+// The end of a policy is a time of the wall clock. An answer must not live longer because
+// that is set back.
+func TestClockSetBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c cache
+		c.limit = 1
+		f, _ := c.join("d.example")
+		wall := time.Now().Add(24 * time.Hour).Round(0) // as it looks when the clock goes back a day
+		c.land("d.example", f, Answer{Status: NotFound, Expires: wall})
+		_, _, ok := c.get("d.example", time.Now())
+		require.True(t, ok)
+		time.Sleep(smtpclient.MaxPlanAge)
+		_, _, ok = c.get("d.example", time.Now())
+		require.False(t, ok)
 	})
 }
 

@@ -132,6 +132,8 @@ func (s *Server) converse(ctx context.Context, conn net.Conn, p Protocol) {
 		}
 		got, err := p.read(in, request)
 		switch {
+		case err != nil && ctx.Err() != nil: // half a request is no fault of Postfix then
+			return
 		case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, errRequest):
 			s.Map.Metrics.malformed.Add(1)
 			s.log("malformed request", "from", conn.RemoteAddr().String(), "protocol", p.String(), "error", err)

@@ -227,3 +227,23 @@ func TestManyConnections(t *testing.T) {
 		require.NoError(t, <-ended)
 	})
 }
+
+// Half a request is nobody's fault when the service ends: no PERM, nothing counted.
+func TestEndInRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		listener, m := newPipes(), gated(t, &gate{})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- (&Server{Map: m}).Serve(ctx, listener, Socketmap) }()
+		conn := listener.dial()
+		_, err := io.WriteString(conn, "16:policy d.ex")
+		require.NoError(t, err)
+		synctest.Wait()
+		cancel()
+		reply, err := io.ReadAll(conn)
+		require.NoError(t, err)
+		require.Empty(t, reply)
+		require.NoError(t, <-ended)
+		require.Zero(t, m.Metrics.malformed.Load())
+	})
+}
